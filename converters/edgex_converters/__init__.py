@@ -1,0 +1,1 @@
+"""Trained network → artifacts with evidence."""

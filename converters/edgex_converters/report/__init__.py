@@ -1,0 +1,1 @@
+"""What a conversion tells: report.json and report.html from the same data."""

@@ -1,0 +1,81 @@
+"""`report.json`: a whole conversion as data; the page is drawn from the same."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgex_converters.config import ConvertConfig
+from edgex_converters.result import Conversion, Outcome
+from edgex_runtime.atomic import atomic_write
+from edgex_runtime.schema import to_plain
+
+SCHEMA_VERSION = 1
+
+
+def report_of(conversion: Conversion, config: ConvertConfig) -> dict[str, Any]:
+    """Everything that was measured, as what `json.dumps` takes; shares are 0..1, times in milliseconds or seconds."""
+    labels = conversion.spec.labels
+    return {
+        "schema": SCHEMA_VERSION,
+        "name": config.name,
+        "labels": list(labels),
+        "command": config.command,
+        "network": to_plain(conversion.spec.network),
+        "evaluation": {
+            "path": str(config.evaluation),
+            "images": len(conversion.labels),
+            "reference_accuracy": conversion.reference_accuracy,
+        },
+        "calibration": to_plain(conversion.calibration),
+        "gates": to_plain(config.gates),
+        "quantize": to_plain(config.quantize),
+        "tools": dict(conversion.versions),
+        "reference_confusion": confusion(conversion.reference, conversion.labels, len(labels)),
+        "artifacts": [_artifact(outcome, conversion) for outcome in conversion.outcomes],
+    }
+
+
+def write_json(report: dict[str, Any], path: Path) -> None:
+    """Write a report, atomically."""
+    with atomic_write(path) as file:
+        file.write((json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+
+
+def confusion(logits: NDArray[np.float32], labels: NDArray[np.int64], classes: int) -> list[list[int]]:
+    """Rows are the true classes, columns the predicted ones."""
+    counts = np.zeros((classes, classes), dtype=np.int64)
+    np.add.at(counts, (labels, logits.argmax(1)), 1)
+    rows: list[list[int]] = counts.tolist()
+    return rows
+
+
+def _artifact(outcome: Outcome, conversion: Conversion) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "format": outcome.target.format,
+        "precision": outcome.target.precision,
+        "status": outcome.status,
+        "why": outcome.why,
+        "file": str(outcome.path) if outcome.path else None,
+        "bytes": outcome.bytes,
+        "seconds": round(outcome.seconds, 3),
+        "ms": outcome.ms,
+        "metrics": dict(outcome.measured.metrics) if outcome.measured else None,
+        "evidence": to_plain(outcome.evidence),
+    }
+    if outcome.logits is not None:
+        labels = conversion.spec.labels
+        differs = np.flatnonzero(outcome.logits.argmax(1) != conversion.reference.argmax(1))
+        entry["confusion"] = confusion(outcome.logits, conversion.labels, len(labels))
+        entry["disagreements"] = [
+            {
+                "photo": str(conversion.paths[index]),
+                "label": labels[conversion.labels[index]],
+                "reference": labels[conversion.reference[index].argmax()],
+                "artifact": labels[outcome.logits[index].argmax()],
+            }
+            for index in differs.tolist()
+        ]
+    return entry

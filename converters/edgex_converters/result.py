@@ -1,0 +1,90 @@
+"""What a conversion gives back: one outcome a target, and what they were measured on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgex_converters.gates import Measurement
+from edgex_converters.target import Target
+from edgex_runtime.errors import AccuracyGateError, EdgexError, ParityError, StageError
+from edgex_runtime.spec import DatasetRef, Evidence, ModelSpec
+
+Status = Literal["passed", "failed", "broken"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Outcome:
+    """What became of one target.
+
+    Attributes:
+        target: Format and precision.
+        status: ``passed`` its gate, ``failed`` it, or ``broken``: a tool could not make it.
+        why: What fell short or broke; empty where it passed.
+        path: Where the file is: in the output folder if it passed, under ``rejected/`` if it failed, else None.
+        bytes: Size of all its files.
+        seconds: What making and verifying it took.
+        measured: The figures; None if it is broken.
+        evidence: What the contract says of it and of the stages before.
+        logits: (N, classes) on the evaluation images; None if it is broken.
+        ms: Median milliseconds an image, batch 1, all artifacts in turn in one run; None until measured.
+    """
+
+    target: Target
+    status: Status
+    why: str = ""
+    path: Path | None = None
+    bytes: int = 0
+    seconds: float = 0.0
+    measured: Measurement | None = None
+    evidence: tuple[Evidence, ...] = ()
+    logits: NDArray[np.float32] | None = None
+    ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Conversion:
+    """Every outcome, the deliverables first in the order asked for.
+
+    Attributes:
+        outcomes: One a target; intermediates that nobody asked for are not among them.
+        spec: The checkpoint's contract.
+        reference: The PyTorch network's logits on the evaluation images.
+        labels: (N,) true class of each.
+        paths: Of the evaluation photos.
+        versions: Tools, by package.
+        calibration: The photos that decided the int8 scales; None where nothing is quantised.
+    """
+
+    outcomes: tuple[Outcome, ...]
+    spec: ModelSpec
+    reference: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    paths: tuple[Path, ...]
+    versions: Mapping[str, str] = field(default_factory=dict)
+    calibration: DatasetRef | None = None
+
+    @property
+    def reference_accuracy(self) -> float:
+        """Top-1 of the PyTorch network, 0..1."""
+        return float((self.reference.argmax(1) == self.labels).mean())
+
+    def failure(self) -> EdgexError | None:
+        """The gravest thing that went wrong, as the error that stands for it; None if every artifact passed."""
+        broken = [outcome for outcome in self.outcomes if outcome.status == "broken"]
+        failed = [outcome for outcome in self.outcomes if outcome.status == "failed"]
+        if broken:
+            return StageError(f"{_list(broken)}: could not be made")
+        changed = [outcome for outcome in failed if outcome.target.precision != "int8"]
+        if changed:
+            return ParityError(f"{_list(changed)}: the answers differ from the network's")
+        if failed:
+            return AccuracyGateError(f"{_list(failed)}: the accuracy gate does not hold")
+        return None
+
+
+def _list(outcomes: list[Outcome]) -> str:
+    return "; ".join(f"{outcome.target} ({outcome.why})" for outcome in outcomes)

@@ -1,0 +1,1 @@
+"""One file a stage; each stands on one vendor."""

@@ -1,0 +1,5 @@
+"""`python -m edgex`."""
+
+from edgex.cli import main
+
+main()

@@ -1,0 +1,164 @@
+"""`edgex convert`, also `convert-model`: a trained network → ONNX, OpenVINO and TFLite files, each with its proof."""
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgex.cli.progress import PipelineProgress
+from edgex_converters.config import ConvertConfig, GateConfig, QuantizeConfig, Range
+from edgex_converters.target import FORMATS, PRECISIONS
+from edgex_runtime.dataset import split_folders
+from edgex_runtime.errors import BadInputError
+from edgex_runtime.spec import ModelSpec, ResizeMode
+
+
+class CommaList(click.ParamType[tuple[str, ...]]):
+    """`a,b,c`, each one of a choice, each once, in the order given."""
+
+    name = "list"
+
+    def __init__(self, choices: tuple[str, ...]) -> None:
+        self._choices = choices
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        """Split and check."""
+        words = value if isinstance(value, tuple) else tuple(word.strip() for word in str(value).split(","))
+        for word in words:
+            if word not in self._choices:
+                self.fail(f"want {', '.join(self._choices)}, separated by commas, got {word!r}", param, ctx)
+        return tuple(dict.fromkeys(words))
+
+
+@click.command(name="convert", context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.argument("source")
+@click.option("--to", "formats", type=CommaList(FORMATS), default=",".join(FORMATS), show_default=True, help="Formats.")
+@click.option(
+    "--precision",
+    "precisions",
+    type=CommaList(PRECISIONS),
+    default=",".join(PRECISIONS),
+    show_default=True,
+    help="Precisions.",
+)
+@click.option("--calib", type=click.Path(path_type=Path), help="Photos that calibrate int8, one folder a class.")
+@click.option(
+    "--eval",
+    "evaluation",
+    type=click.Path(path_type=Path),
+    help="Photos that the gates judge by, one folder a class. [default: the val folder that the checkpoint names]",
+)
+@click.option("-o", "--out", type=click.Path(path_type=Path), default=Path("artifacts"), show_default=True)
+@click.option("--name", help="Stem of the files. [default: the checkpoint's name]")
+@click.option("--gate", default=0.99, show_default=True, help="Share of fp32's accuracy that int8 must keep.")
+@click.option(
+    "--range",
+    "activation_range",
+    type=click.Choice(["recommended", "minmax", "moving-average", "percentile"]),
+    default="recommended",
+    show_default=True,
+    help="How int8 chooses its activation ranges.",
+)
+@click.option(
+    "--weight-bits",
+    type=click.Choice(["7", "8"]),
+    default="7",
+    show_default=True,
+    help="7 gives the same answers on CPUs without VNNI; 8 does not, and fails its gate for it.",
+)
+@click.option("--calib-images", default=96, show_default=True, help="How many calibration photos to take.")
+@click.option("--threads", type=click.IntRange(1), help="Threads of the engines that verify.")
+@click.option("--labels", type=click.Path(path_type=Path), help="For weights without a contract: a label a line.")
+@click.option(
+    "--resize",
+    type=click.Choice(["crop", "stretch", "letterbox"]),
+    help="For weights without a contract: how photos become the input.",
+)
+@click.option("--crop-fraction", default=1.0, show_default=True, help="With --resize crop.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON on stdout.")
+def command(
+    source: str,
+    formats: tuple[Any, ...],
+    precisions: tuple[Any, ...],
+    calib: Path | None,
+    evaluation: Path | None,
+    out: Path,
+    name: str | None,
+    gate: float,
+    activation_range: Range,
+    weight_bits: str,
+    calib_images: int,
+    threads: int | None,
+    labels: Path | None,
+    resize: ResizeMode | None,
+    crop_fraction: float,
+    as_json: bool,
+) -> None:
+    """Convert SOURCE, and prove that each file still does what the network did.
+
+    SOURCE is a checkpoint that `edgex train` made; Xception weights by Keras's or timm's names (.safetensors, .h5,
+    .keras); or `xception`, the ImageNet weights.
+
+    Exit code 4: a file's answers differ from the network's. 5: an int8 file fails its accuracy gate. Such files stand
+    under OUT/rejected, and say so themselves.
+    """
+    from edgex.networks.source import Missing, resolve
+    from edgex_converters.pipeline import convert
+    from edgex_converters.report.report import HTML_NAME, write_report
+
+    model = resolve(source, Missing(labels=labels, resize=resize, crop_fraction=crop_fraction))
+    try:
+        config = ConvertConfig(
+            name=name or model.spec.name,
+            out=out,
+            evaluation=_dataset(evaluation, "val") if evaluation else _named_by(model.spec),
+            calibration=_dataset(calib, "train") if calib else None,
+            formats=formats,
+            precisions=precisions,
+            gates=GateConfig(int8_accuracy=gate),
+            quantize=QuantizeConfig(
+                activation_range=activation_range,
+                weight_bits=7 if weight_bits == "7" else 8,
+                calibration_images=calib_images,
+            ),
+            threads=threads,
+            command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        )
+    except ValueError as error:
+        raise BadInputError(str(error)) from error
+    with PipelineProgress() as progress:
+        conversion = convert(model, config, progress)
+    report = write_report(conversion, config)
+    if as_json:
+        click.echo(json.dumps(report, indent=2))
+    else:
+        progress.table(conversion)
+        click.echo(f"report: {out / HTML_NAME}", err=True)
+    failure = conversion.failure()
+    if failure is not None:
+        raise failure
+
+
+def _dataset(folder: Path, part: str) -> Path:
+    """`folder` itself, or its train or val folder where it has both."""
+    train, val = split_folders(folder)
+    if train is None or val is None:
+        return folder
+    return train if part == "train" else val
+
+
+def _named_by(spec: ModelSpec) -> Path:
+    """The val folder that the checkpoint's provenance names.
+
+    Raises:
+        BadInputError: If it names none, or one that is not there.
+    """
+    named = [dataset for dataset in spec.provenance.datasets if dataset.role == "val"]
+    if not named:
+        raise BadInputError("the gates need photos to judge by, and the checkpoint names none: give --eval DIR")
+    if not Path(named[0].path).is_dir():
+        raise BadInputError(f"the checkpoint's val folder {named[0].path} is not there any more: give --eval DIR")
+    return Path(named[0].path)

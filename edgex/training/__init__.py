@@ -1,0 +1,1 @@
+"""Photos → a trained checkpoint with its contract."""

@@ -1,0 +1,1 @@
+"""One file a vendor behind the seam of `engine.py`."""

@@ -1,0 +1,1 @@
+"""Reads and writes the contract in each file format."""

@@ -1,0 +1,179 @@
+"""`Model`: a model file, the engine that runs it, and its contract, held to one another when it is opened."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from os import PathLike
+from pathlib import Path
+from time import perf_counter
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgex_runtime.engines.engine import Device, Engine, EngineOptions
+from edgex_runtime.engines.registry import open_engine
+from edgex_runtime.errors import BadInputError
+from edgex_runtime.foreign import complete_spec, read_toml
+from edgex_runtime.image import read_image
+from edgex_runtime.metadata.registry import artifact_sha256, read_native_labels, read_spec
+from edgex_runtime.postprocess import to_probabilities, top_scores
+from edgex_runtime.predictions import Prediction, Timing
+from edgex_runtime.preprocess import to_input
+from edgex_runtime.selftest import check, check_signature
+from edgex_runtime.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from edgex_runtime.live import LiveResult
+    from edgex_runtime.sources.source import Source
+
+    ImageLike = str | PathLike[str] | bytes | Image.Image | NDArray[np.generic]
+
+
+class Model:
+    """One classifier, ready to use.
+
+    Args:
+        path: .onnx, .xml (with its .bin), .tflite or .safetensors.
+        engine: Name of the engine; by default the one that the file's suffix is for.
+        device: ``auto`` is the CPU.
+        threads: Intra-op threads; None leaves it to the engine.
+        spec: For a file without a contract: a TOML file of `ModelSpec`'s fields, or the contract itself.
+
+    Raises:
+        ModelFileError: If the file is not there or cannot be loaded.
+        SpecError: If its contract is malformed, or a foreign model's is incomplete.
+        ContractMismatchError: If it does not do what its contract says.
+        MissingExtraError: If its engine is not installed.
+        DeviceUnavailableError: If the device is not there.
+        BadInputError: If `engine` is unknown, or `spec` is given for a file that carries a contract.
+
+    A model may be used by several threads, which take turns in the engine.
+    """
+
+    def __init__(
+        self,
+        path: str | PathLike[str],
+        *,
+        engine: str | None = None,
+        device: Device = "auto",
+        threads: int | None = None,
+        spec: str | PathLike[str] | ModelSpec | None = None,
+    ) -> None:
+        file = Path(path)
+        carried = read_spec(file)
+        if carried is not None and spec is not None:
+            raise BadInputError(
+                f"{file}: it carries its own contract, which a second one cannot replace: leave out spec"
+            )
+        self._lock = threading.Lock()
+        self._engine: Engine | None = open_engine(file, EngineOptions(device=device, threads=threads), engine)
+        try:
+            if carried is None:
+                self._spec = _foreign_spec(file, spec, self._engine)
+                check_signature(self._engine, self._spec)
+            else:
+                self._spec = carried
+                check(self._engine, carried, artifact_sha256(file))
+        except BaseException:
+            self._engine.close()
+            raise
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The contract; its `golden` is None for a foreign model, which nothing holds to account."""
+        return self._spec
+
+    @property
+    def engine(self) -> Engine:
+        """The engine, with its `info` and `signature`.
+
+        Raises:
+            BadInputError: If the model is closed.
+        """
+        if self._engine is None:
+            raise BadInputError(f"{self._spec.name}: the model is closed; open it again")
+        return self._engine
+
+    def predict(self, image: "ImageLike") -> Prediction:
+        """Classify one picture.
+
+        Args:
+            image: A path, an encoded file's bytes, a PIL image, or (H, W, 3) uint8 RGB.
+
+        Raises:
+            ImageError: If it cannot be read as a picture.
+            ContractMismatchError: If the output is no number.
+            BadInputError: If the model is closed.
+        """
+        return self.predict_batch([image])[0]
+
+    def predict_batch(self, images: "Sequence[ImageLike]") -> list[Prediction]:
+        """Classify pictures of any sizes in one call of the engine; none give none. See `predict`."""
+        if not images:
+            return []
+        started = perf_counter()
+        batch = self._prepare(images)
+        prepared = perf_counter()
+        logits = self._run(batch)
+        executed = perf_counter()
+        probabilities = to_probabilities(logits, self._spec)
+        tops = [top_scores(row, self._spec.labels) for row in probabilities]
+        share = 1e3 / len(images)
+        timing = Timing(
+            preprocess_ms=(prepared - started) * share,
+            inference_ms=(executed - prepared) * share,
+            postprocess_ms=(perf_counter() - executed) * share,
+        )
+        return [
+            Prediction(label=top[0].label, score=top[0].score, top5=top, logits=row, timing=timing)
+            for top, row in zip(tops, logits, strict=True)
+        ]
+
+    def logits(self, images: "Sequence[ImageLike]") -> NDArray[np.float32]:
+        """The engine's output, (N, classes) float32, unchecked; probabilities where `spec.output` says so."""
+        if not images:
+            return np.empty((0, len(self._spec.labels)), dtype=np.float32)
+        return self._run(self._prepare(images))
+
+    def warm_up(self) -> None:
+        """Run once on a grey picture: an engine's first call allocates and may compile."""
+        grey = np.full((self._spec.input.height, self._spec.input.width, 3), 127, dtype=np.uint8)
+        self.logits([grey])
+
+    def stream(self, source: "str | Source", **options: Any) -> "Iterator[LiveResult]":
+        """Classify what a camera, a video or a folder shows; see `edgex_runtime.live.stream`."""
+        from edgex_runtime.live import stream
+
+        return stream(self, source, **options)
+
+    def close(self) -> None:
+        """Release the engine; a second call does nothing."""
+        with self._lock:
+            if self._engine is not None:
+                self._engine.close()
+                self._engine = None
+
+    def __enter__(self) -> "Model":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _prepare(self, images: "Sequence[ImageLike]") -> NDArray[np.generic]:
+        return to_input([read_image(image) for image in images], self._spec)
+
+    def _run(self, batch: NDArray[np.generic]) -> NDArray[np.float32]:
+        with self._lock:
+            return self.engine.run(batch)
+
+
+def _foreign_spec(file: Path, spec: str | PathLike[str] | ModelSpec | None, engine: Engine) -> ModelSpec:
+    if isinstance(spec, ModelSpec):
+        return spec
+    said = {} if spec is None else read_toml(Path(spec))
+    return complete_spec(file, said, read_native_labels(file), engine.signature)

@@ -1,0 +1,33 @@
+"""Who made a file, with what, and when."""
+
+import datetime
+import hashlib
+import platform
+from collections.abc import Iterable
+from importlib import metadata
+from pathlib import Path
+
+
+def tool_versions(packages: Iterable[str]) -> dict[str, str]:
+    """Versions of the packages that are installed, Python and edgex among them, by distribution name."""
+    versions = {"python": platform.python_version()}
+    for package in sorted({"edgex", "numpy", *packages}):
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def now() -> str:
+    """The present second, ISO 8601, UTC."""
+    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+
+
+def file_sha256(path: Path) -> str:
+    """Digest of a file's bytes."""
+    with path.open("rb") as file:
+        digest = hashlib.sha256()
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()

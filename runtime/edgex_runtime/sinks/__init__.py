@@ -1,0 +1,1 @@
+"""Where results go, behind the seam of `sink.py`."""

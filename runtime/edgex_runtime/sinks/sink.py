@@ -1,0 +1,80 @@
+"""The seam between the frame loop and whoever shows or keeps its results: two members, one file a kind of sink."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from edgex_runtime.freshness import State
+from edgex_runtime.predictions import Score
+from edgex_runtime.sources.source import Frame
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageTimes:
+    """Where a frame's milliseconds went.
+
+    Attributes:
+        capture_ms: From the moment that the camera took it (a file was asked for it) to the moment the model took it.
+        preprocess_ms: Resizing.
+        inference_ms: The engine.
+        postprocess_ms: Softmax and labels.
+        sink_ms: All sinks together; None until they have the result.
+    """
+
+    capture_ms: float
+    preprocess_ms: float
+    inference_ms: float
+    postprocess_ms: float
+    sink_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveResult:
+    """What is known at one moment of a live run: of a frame, or of a source that gives none.
+
+    A classified frame has `label`, `score`, `top5` and `times`; a picture that could not be read has `error`; what only
+    tells the source's state has no `index`.
+
+    Attributes:
+        state: What the source is doing at this moment.
+        name: Of the frame, or of the source.
+        at_ns: When the result was ready, in nanoseconds of the run's clock.
+        age_ms: How old the newest classified frame was at that moment; None before the first.
+        dropped: Frames of the run so far that were replaced by newer ones before the model was free.
+        index: The frame's position in its source.
+        label: The likeliest class.
+        score: Its probability, 0..1.
+        top5: The five likeliest, best first.
+        times: What the frame cost.
+        position_ms: The frame's timestamp in a video file.
+        error: Why there is no label, in words.
+    """
+
+    state: State
+    name: str
+    at_ns: int
+    age_ms: float | None
+    dropped: int
+    index: int | None = None
+    label: str | None = None
+    score: float | None = None
+    top5: tuple[Score, ...] = ()
+    times: StageTimes | None = None
+    position_ms: float | None = None
+    error: str | None = None
+
+
+class Sink(Protocol):
+    """Where results go; opening it raises `BadInputError`. A sink that cannot write raises and thereby ends the run."""
+
+    def write(self, frame: Frame | None, result: LiveResult) -> None:
+        """Take one result.
+
+        Args:
+            frame: The picture it belongs to, not to be drawn on; None where there is none.
+            result: What is known.
+        """
+        ...
+
+    def close(self) -> None:
+        """Finish what was written, so that it can be used; a second call does nothing."""
+        ...

@@ -1,0 +1,87 @@
+"""A deterministic model without an engine, frames, and real video files."""
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edgex_runtime.predictions import Prediction, Score, Timing
+from edgex_runtime.sources.source import Frame
+
+LABELS = ("dark", "bright")
+
+
+@dataclass
+class BrightnessModel:
+    """Says how bright a picture is; `before` runs at the start of each call, as long as an inference would."""
+
+    before: Callable[[], None] = lambda: None
+    calls: int = 0
+
+    def predict(self, image: NDArray[np.uint8]) -> Prediction:
+        self.calls += 1
+        self.before()
+        bright = float(image.mean()) / 255
+        scores = sorted(zip((1 - bright, bright), LABELS, strict=True), reverse=True)
+        top5 = tuple(Score(label=label, score=score) for score, label in scores)
+        timing = Timing(preprocess_ms=0.1, inference_ms=0.2, postprocess_ms=0.3)
+        logits = np.array([1 - bright, bright], dtype=np.float32)
+        return Prediction(label=top5[0].label, score=top5[0].score, top5=top5, logits=logits, timing=timing)
+
+
+@pytest.fixture
+def model() -> BrightnessModel:
+    return BrightnessModel()
+
+
+def make_frame(index: int, *, captured_ns: int = 0, size: tuple[int, int] = (32, 24)) -> Frame:
+    """A frame whose pixels tell its index."""
+    image = np.full((size[1], size[0], 3), 1 + index % 250, dtype=np.uint8)
+    return Frame(image=image, index=index, captured_ns=captured_ns, name=f"fake#{index}")
+
+
+@pytest.fixture
+def frame() -> Callable[..., Frame]:
+    return make_frame
+
+
+@pytest.fixture
+def bar_video(tmp_path: Path) -> Callable[..., Path]:
+    """Write a real video whose frame N shows N as eight black or white bars."""
+
+    def write(name: str = "bars.avi", *, frames: int = 20, fps: float = 12.5, codec: str = "MJPG") -> Path:
+        path = tmp_path / name
+        writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*codec), fps, (128, 64))
+        assert writer.isOpened()
+        for number in range(frames):
+            bits = [(number >> bit) & 1 for bit in range(8)]
+            row = np.repeat(np.array(bits, dtype=np.uint8) * 255, 16)
+            writer.write(np.ascontiguousarray(np.broadcast_to(row[None, :, None], (64, 128, 3))))
+        writer.release()
+        return path
+
+    return write
+
+
+def read_bars(image: NDArray[np.uint8]) -> int:
+    """The number that `bar_video` drew, whatever the codec blurred."""
+    return sum(1 << bit for bit in range(8) if image[32, 16 * bit + 8].mean() > 127)
+
+
+@pytest.fixture
+def bars() -> Callable[[NDArray[np.uint8]], int]:
+    return read_bars
+
+
+@pytest.fixture(autouse=True)
+def no_thread_leaks() -> Iterator[None]:
+    """Every test of the frame loop leaves the threads as it found them."""
+    before = set(threading.enumerate())
+    yield
+    left = [thread.name for thread in threading.enumerate() if thread not in before]
+    assert not left, f"left running: {left}"
