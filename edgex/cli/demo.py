@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.table import Table
 
+from edgex.cli.console import answers
 from edgex.cli.flags import flags
-from edgex.cli.progress import PipelineProgress, print_table
+from edgex.cli.progress import PipelineProgress
 from edgex.demo.tour import DemoConfig
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def command(*, as_json: bool, **settings: Any) -> None:
         click.echo(json.dumps(_plain(result), indent=2))
     else:
         progress.table(result.conversion)
-        print_table(_live_table(result.runs))
+        answers().print(_live_table(result.runs))
         _say_where(result)
         _say_what_next(result)
     failure = result.conversion.failure()

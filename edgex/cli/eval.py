@@ -93,9 +93,9 @@ def _to_json(path: Path, engine: "EngineInfo", dataset: "Dataset", evaluation: "
 
 
 def _print(engine: "EngineInfo", dataset: "Dataset", evaluation: "Evaluation", labels: tuple[str, ...]) -> None:
-    from rich.console import Console
+    from edgex.cli.console import answers
 
-    console = Console(highlight=False)
+    console = answers()
     console.print(f"{evaluation.images} photos of {dataset.root} on {engine.name} {engine.version} ({engine.device})")
     console.print(f"top-1  [bold]{_percent(evaluation.top1)}[/bold]")
     if evaluation.top5 is not None:

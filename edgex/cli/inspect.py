@@ -26,8 +26,7 @@ _VERDICT_COLORS = {"passed": "green", "failed": "red", "not run": "yellow"}
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 def command(model: Path, engine: str | None, device: "Device", spec: Path | None, as_json: bool) -> None:
     """Print MODEL's contract and its evidence, and run its self-test."""
-    from rich.console import Console
-
+    from edgex.cli.console import answers
     from edgex_runtime.engines.engine import EngineOptions
     from edgex_runtime.errors import ContractMismatchError
     from edgex_runtime.inspection import inspect_model
@@ -37,7 +36,7 @@ def command(model: Path, engine: str | None, device: "Device", spec: Path | None
     if as_json:
         click.echo(json.dumps(to_plain(inspection), ensure_ascii=False, indent=2))
     else:
-        _print(Console(highlight=False, soft_wrap=True), inspection)
+        _print(answers(), inspection)
     if inspection.verdict == "failed":
         raise ContractMismatchError(inspection.why, field=inspection.field)
 
@@ -57,7 +56,7 @@ def _print(console: "Console", inspection: "Inspection") -> None:
     )
     console.print(f"self-test{by}: [{color}]{inspection.verdict}[/{color}] ", end="")
     # Why it failed is the error that the command ends with.
-    console.print(inspection.why if inspection.verdict == "not run" else "", markup=False)
+    console.print(inspection.why if inspection.verdict == "not run" else "", markup=False, soft_wrap=True)
 
 
 def _facts(title: str, rows: "list[tuple[str, str]]") -> "Table":

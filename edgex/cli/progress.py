@@ -8,9 +8,9 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from edgex.cli.console import answers
 from edgex_converters.result import Conversion, Outcome
 
-WIDTH = 110
 _MARKS = {"passed": "[green]✓ passed[/]", "failed": "[red]✗ failed[/]", "broken": "[red]✗ not made[/]"}
 
 
@@ -63,15 +63,7 @@ class PipelineProgress:
 
     def table(self, conversion: Conversion) -> None:
         """Print what was made, on stdout: it is the answer."""
-        print_table(gate_table(conversion))
-
-
-def print_table(table: Table) -> None:
-    """Print on stdout, as wide as a terminal or, into a file or a pipe, which have no width, as wide as it needs."""
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=WIDTH)
-    console.print(table)
+        answers().print(gate_table(conversion))
 
 
 def gate_table(conversion: Conversion) -> Table:
