@@ -16,10 +16,12 @@ DEMO_DIR ?= demo
 STAMP := $(VENV)/.installed
 OLD_VENV := .venv-tflite-runtime
 OLD_STAMP := $(OLD_VENV)/.installed
+INTEROP_VENV := .venv-interop
+INTEROP_STAMP := $(INTEROP_VENV)/.installed
 PIP := pip install --quiet --disable-pip-version-check
 TORCH := torch==2.13.0
 
-.PHONY: help demo test test-slow lint format setup clean
+.PHONY: help demo test test-slow test-interop lint format setup clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -45,14 +47,26 @@ $(OLD_STAMP): pyproject.toml
 	$(OLD_VENV)/bin/$(PIP) --editable '.[tflite-runtime]'
 	touch $@
 
+# Other people's programs, which our files must work in: 750 MB, a minute or two. mediapipe comes without what it asks for
+# beyond this: a second OpenCV in the folder of the one that Model API brings, and sound.
+$(INTEROP_STAMP): Makefile
+	$(PYTHON) -m venv $(INTEROP_VENV)
+	$(INTEROP_VENV)/bin/$(PIP) openvino-model-api==0.4.7 openvino==2026.4.1 onnxruntime==1.32.0 \
+	  absl-py==2.5.1 certifi flatbuffers==25.12.19 matplotlib==3.11.2
+	$(INTEROP_VENV)/bin/$(PIP) --no-deps mediapipe==1.2.2
+	touch $@
+
 demo: $(STAMP) ## Draw photos, train, convert, prove, run live (about five minutes after installation)
 	$(BIN)/edgex demo --out $(DEMO_DIR)
 
 test: $(STAMP) $(OLD_STAMP) lint ## Run the whole test suite but the tests that take minutes
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -m "not slow and not interop"
 
 test-slow: $(STAMP) ## Run the tests that take minutes, on real photos
 	$(BIN)/pytest -m slow
+
+test-interop: $(STAMP) $(INTEROP_STAMP) ## Run our files in Model API, MediaPipe and plain onnxruntime
+	$(BIN)/pytest -m interop
 
 lint: $(STAMP) ## Check style, types and import contracts
 	$(BIN)/ruff check .
@@ -65,4 +79,4 @@ format: $(STAMP) ## Rewrite the code in the house's format
 	$(BIN)/ruff format .
 
 clean: ## Remove the environments and what the demo made
-	rm -rf $(VENV) $(OLD_VENV) $(DEMO_DIR)
+	rm -rf $(VENV) $(OLD_VENV) $(INTEROP_VENV) $(DEMO_DIR)

@@ -90,13 +90,15 @@ def _prepare(source: Source, config: ConvertConfig, observer: Observer, scratch:
 
     observer.begin("photos")
     photos = dataset.scan(config.evaluation)
-    calibration, inputs = None, None
+    chosen, warnings = None, tuple[str, ...]()
     if "int8" in config.precisions:
         assert config.calibration is not None  # ConvertConfig has checked it.
-        chosen = calibrate.choose(dataset.scan(config.calibration), photos, config.quantize)
-        calibration, inputs = calibrate.reference(chosen), calibrate.load(chosen, source.spec)
+        chosen = calibrate.prepare(config.calibration, photos, source.spec, config.quantize)
     observer.begin("reference")
     images = prepare(photos, source.spec, source.network, scratch / "inputs.npy", observer.advance)
+    if chosen is not None:
+        warnings = calibrate.compare(chosen, images)
+    inputs = chosen.inputs if chosen else None
     job = Job(network=source.network, spec=source.spec, calibration=inputs, quantize=config.quantize)
     return _Run(
         source=source,
@@ -105,7 +107,8 @@ def _prepare(source: Source, config: ConvertConfig, observer: Observer, scratch:
         scratch=scratch,
         images=images,
         job=job,
-        calibration=calibration,
+        calibration=chosen.source if chosen else None,
+        warnings=warnings,
     )
 
 
@@ -120,6 +123,7 @@ class _Run:
     images: EvaluationSet
     job: Job
     calibration: DatasetRef | None
+    warnings: tuple[str, ...]
 
     def __post_init__(self) -> None:
         self.outcomes: dict[Target, Outcome] = {}
@@ -154,6 +158,7 @@ class _Run:
             paths=self.images.paths,
             versions=_versions(stages),
             calibration=self.calibration,
+            warnings=self.warnings,
         )
 
     def _run(self, stage: Stage) -> Outcome:

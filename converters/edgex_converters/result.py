@@ -57,6 +57,7 @@ class Conversion:
         paths: Of the evaluation photos.
         versions: Tools, by package.
         calibration: The photos that decided the int8 scales; None where nothing is quantised.
+        warnings: What a user should know of the photos though it stops nothing, a line each.
     """
 
     outcomes: tuple[Outcome, ...]
@@ -66,6 +67,7 @@ class Conversion:
     paths: tuple[Path, ...]
     versions: Mapping[str, str] = field(default_factory=dict)
     calibration: DatasetRef | None = None
+    warnings: tuple[str, ...] = ()
 
     @property
     def reference_accuracy(self) -> float:

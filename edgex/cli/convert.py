@@ -132,6 +132,7 @@ def command(
     with PipelineProgress() as progress:
         conversion = convert(model, config, progress)
     report = write_report(conversion, config)
+    progress.warnings(conversion)
     if as_json:
         click.echo(json.dumps(report, indent=2))
     else:

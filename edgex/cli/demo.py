@@ -31,6 +31,7 @@ def command(*, as_json: bool, **settings: Any) -> None:
 
     with PipelineProgress() as progress:
         result = run_demo(DemoConfig(**settings), progress)
+    progress.warnings(result.conversion)
     if as_json:
         click.echo(json.dumps(_plain(result), indent=2))
     else:

@@ -65,6 +65,11 @@ class PipelineProgress:
         """Print what was made, on stdout: it is the answer."""
         answers().print(gate_table(conversion))
 
+    def warnings(self, conversion: Conversion) -> None:
+        """Print what the user should know of the photos."""
+        for line in conversion.warnings:
+            self.console.print(f"warning: {line}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+
 
 def gate_table(conversion: Conversion) -> Table:
     """One row an artifact; every figure on the evaluation images, in the artifact's own engine."""

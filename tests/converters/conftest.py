@@ -53,13 +53,16 @@ class Made:
 
 
 def draw_photos(root: Path, per_class: int, rng: np.random.Generator) -> None:
-    """Noisy pictures of one colour each, of several sizes: one folder a colour."""
+    """Noisy pictures of one colour each, lit from a side, of several sizes: one folder a colour."""
     for label, colour in COLOURS.items():
         (root / label).mkdir(parents=True)
         for index in range(per_class):
             height, width = rng.integers(70, 130, 2)
             light = rng.uniform(0.6, 1.2)
-            picture = np.array(colour) * light + rng.normal(0, 30, (height, width, 3)) + rng.normal(0, 12, 3)
+            slope = rng.uniform(0.6, 1, 2) * rng.choice([-1, 1], 2)
+            down, across = np.linspace(-0.5, 0.5, height)[:, None], np.linspace(-0.5, 0.5, width)
+            lit = light * (1 + slope[0] * down + slope[1] * across)
+            picture = np.array(colour) * lit[..., None] + rng.normal(0, 30, (height, width, 3)) + rng.normal(0, 12, 3)
             Image.fromarray(picture.clip(0, 255).astype(np.uint8)).save(root / label / f"{index:03}.png")
 
 

@@ -30,6 +30,7 @@ def report_of(conversion: Conversion, config: ConvertConfig) -> dict[str, Any]:
             "reference_accuracy": conversion.reference_accuracy,
         },
         "calibration": to_plain(conversion.calibration),
+        "warnings": list(conversion.warnings),
         "gates": to_plain(config.gates),
         "quantize": to_plain(config.quantize),
         "tools": dict(conversion.versions),

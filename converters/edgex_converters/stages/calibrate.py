@@ -1,16 +1,61 @@
 """Chooses the photos whose activations decide the int8 scales, and refuses those that must not."""
 
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 
+from edgex_converters import calibration_check, saved_tensor
 from edgex_converters.config import QuantizeConfig
+from edgex_converters.evaluation import EvaluationSet
 from edgex_runtime import dataset, image, preprocess
 from edgex_runtime.dataset import Dataset
-from edgex_runtime.errors import DatasetError
+from edgex_runtime.errors import DatasetError, ImageError
 from edgex_runtime.spec import DatasetRef, ModelSpec
 
 # MLPerf Inference calibrates on 500 of 50,000; below 32 a single odd photo moves a range by percents.
 FEWEST = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Calibration:
+    """The photos that decide the int8 scales.
+
+    Attributes:
+        inputs: (N, H, W, 3) uint8 RGB, resized by the contract.
+        paths: Their files.
+        source: What the contract says of them.
+        warnings: What a user should know of them, a line each.
+    """
+
+    inputs: NDArray[np.uint8]
+    paths: tuple[Path, ...]
+    source: DatasetRef
+    warnings: tuple[str, ...] = field(default=())
+
+
+def prepare(folder: Path, evaluation: Dataset, spec: ModelSpec, config: QuantizeConfig) -> Calibration:
+    """Choose photos of a folder, read and judge them.
+
+    Raises:
+        DatasetError: If they are missing, too few, of one class, no photos, or stand in the evaluation set too.
+        ImageError: If one cannot be read.
+    """
+    photos = _scan(folder)
+    tensors = [path for path in photos.skipped if saved_tensor.is_tensor_file(path)]
+    warnings = calibration_check.judge_tensor_files(tensors, len(photos))
+    warnings += calibration_check.judge_classes(photos.labels, spec.labels)
+    chosen = choose(photos, evaluation, config)
+    paths = tuple(photo.path for photo in chosen.files)
+    inputs, faults = [], []
+    for path in paths:
+        pixels = _read(path)
+        faults.append(calibration_check.fault_of(pixels))
+        inputs.append(preprocess.resize(pixels, spec.input, spec.resize))
+    warnings += calibration_check.judge(faults, paths)
+    return Calibration(inputs=np.stack(inputs), paths=paths, source=_reference(chosen), warnings=warnings)
 
 
 def choose(calibration: Dataset, evaluation: Dataset, config: QuantizeConfig) -> Dataset:
@@ -22,7 +67,8 @@ def choose(calibration: Dataset, evaluation: Dataset, config: QuantizeConfig) ->
     """
     if len(calibration.files) < FEWEST:
         raise DatasetError(
-            f"calibration: want {FEWEST} photos or more, got {len(calibration.files)} in {calibration.root}"
+            f"calibration: want {FEWEST} photos or more, got {len(calibration.files)} in {calibration.root}: "
+            "add photos as the camera will see them"
         )
     shared = dataset.overlap(calibration, evaluation)
     if shared:
@@ -34,19 +80,52 @@ def choose(calibration: Dataset, evaluation: Dataset, config: QuantizeConfig) ->
     return dataset.stratified(calibration, count, np.random.default_rng(config.seed))
 
 
-def load(chosen: Dataset, spec: ModelSpec) -> NDArray[np.uint8]:
-    """Read and resize by the contract, exactly as the runtime will.
+def compare(calibration: Calibration, evaluation: EvaluationSet) -> tuple[str, ...]:
+    """All that a user should know of the calibration photos, now that the evaluation photos are read too.
 
-    Returns:
-        (N, H, W, 3) uint8 RGB.
+    Raises:
+        DatasetError: If a photo has the very pixels of an evaluation photo.
     """
-    return np.stack(
-        [preprocess.resize(image.read_image(photo.path), spec.input, spec.resize) for photo in chosen.files]
+    return calibration.warnings + calibration_check.compare(
+        calibration.inputs, calibration.paths, evaluation.inputs, evaluation.paths
     )
 
 
-def reference(chosen: Dataset) -> DatasetRef:
-    """What the contract says of the calibration set."""
+def _scan(folder: Path) -> Dataset:
+    """List the photos; where there are none, say so of the saved tensors that stand in their place."""
+    try:
+        return dataset.scan(folder)
+    except DatasetError as error:
+        below = sorted(folder.rglob("*")) if folder.is_dir() else []
+        tensors = [path for path in below if saved_tensor.is_tensor_file(path)]
+        calibration_check.judge_tensor_files(tensors, sum(map(image.is_image_file, below)))
+        raise DatasetError(f"calibration: {error}") from error
+
+
+def _read(path: Path) -> NDArray[np.uint8]:
+    try:
+        return image.read_image(path)
+    except ImageError as error:
+        tensor = saved_tensor.describe(path)
+        if tensor is None:
+            raise
+        raise DatasetError(f"calibration: {path}: want a photo, found {tensor}: {saved_tensor.ADVICE}") from error
+
+
+def _reference(chosen: Dataset) -> DatasetRef:
+    """What the contract says of the chosen photos.
+
+    Raises:
+        DatasetError: If they are copies of too few.
+    """
+    hashes = chosen.content_hashes()
+    copies = Counter(hashes)
+    if len(copies) < FEWEST:
+        digest, count = copies.most_common(1)[0]
+        raise DatasetError(
+            f"calibration: want {FEWEST} different photos or more, got {len(copies)} among {len(hashes)} in "
+            f"{chosen.root}, {chosen.files[hashes.index(digest)].path} {count} times: add photos"
+        )
     return DatasetRef(
-        role="calibration", path=str(chosen.root), count=len(chosen.files), fingerprint=chosen.fingerprint()
+        role="calibration", path=str(chosen.root), count=len(hashes), fingerprint=dataset.fingerprint_of(hashes)
     )
