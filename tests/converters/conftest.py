@@ -1,5 +1,6 @@
 """A small network that has really learnt something, and one conversion of it into all nine artifacts."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +13,9 @@ from edgex.networks.checkpoint import save_checkpoint
 from edgex.networks.source import Missing, resolve
 from edgex.networks.xception import NORMALISE, Xception, XceptionConfig
 from edgex_converters.config import ConvertConfig, QuantizeConfig
-from edgex_converters.pipeline import Source, convert
+from edgex_converters.pipeline import convert
 from edgex_converters.result import Conversion, Outcome
+from edgex_converters.source import Source
 from edgex_runtime.dataset import scan
 from edgex_runtime.image import read_image
 from edgex_runtime.spec import DatasetRef, InputSpec, ModelSpec, Provenance, Resize
@@ -90,6 +92,15 @@ def train_quickly(photos: Path) -> tuple[Xception, ModelSpec]:
         ),
     )
     return network.eval(), spec
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cache folder of the session's own."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EDGEX_CACHE_DIR", str(folder))
+        yield folder
 
 
 @pytest.fixture(scope="session")
