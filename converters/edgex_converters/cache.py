@@ -59,11 +59,14 @@ class Entry:
         folder: Where its files are.
         manifest: What it says of itself.
         cached: Whether it was there before it was asked for.
+        reproduced: Whether the user's cache holds the very same bytes from an earlier run; None where it holds none, or
+            nobody asked.
     """
 
     folder: Path
     manifest: Manifest
     cached: bool
+    reproduced: bool | None = None
 
     @property
     def digest(self) -> str:
@@ -80,12 +83,15 @@ class Cache:
     """Entries in one folder, which several conversions may use at the same time.
 
     Args:
-        root: The folder; `open_cache` makes it ready.
+        root: The folder.
+        unfinished: A folder in it, for what is being made.
+        known: Another cache, whose entries what is made here is compared with.
     """
 
-    def __init__(self, root: Path, unfinished: Path) -> None:
+    def __init__(self, root: Path, unfinished: Path, known: Path | None = None) -> None:
         self._root = root
         self._unfinished = unfinished
+        self._known = known
 
     def find(self, key: str) -> Entry | None:
         """The entry of `key`, every byte of it checked; a damaged one is removed and counts as none."""
@@ -123,7 +129,9 @@ class Cache:
             if found is None:
                 raise
             return found
-        return Entry(folder=final, manifest=manifest, cached=False)
+        earlier = _read_manifest(self._known / key) if self._known else None
+        reproduced = None if earlier is None else earlier.files == files
+        return Entry(folder=final, manifest=manifest, cached=False, reproduced=reproduced)
 
 
 def folder() -> Path:
@@ -158,10 +166,13 @@ def open_cache() -> Iterator[Cache]:
 
 
 @contextmanager
-def passing_cache(folder: Path) -> Iterator[Cache]:
-    """An empty cache that nobody finds again: for ``--no-cache``, and for networks that nothing tells apart."""
-    with scratch_folder(folder, _UNFINISHED) as unfinished:
-        yield Cache(folder, unfinished)
+def passing_cache(root: Path) -> Iterator[Cache]:
+    """An empty cache that nobody finds again: for ``--no-cache``, and for networks that nothing tells apart.
+
+    What an earlier run has kept is not taken, but it tells whether the same inputs give the same bytes.
+    """
+    with scratch_folder(root, _UNFINISHED) as unfinished:
+        yield Cache(root, unfinished, known=folder())
 
 
 def entries() -> tuple[Entry, ...]:

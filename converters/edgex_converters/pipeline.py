@@ -4,6 +4,7 @@ Each step's result is kept under a key (`keys.py`) in a cache (`cache.py`): here
 """
 
 import json
+import secrets
 import threading
 import time
 from collections.abc import Callable
@@ -73,9 +74,8 @@ def convert(source: Source, config: ConvertConfig, observer: Observer) -> Conver
         calibration = choose_calibration(config, photos, source.spec)
         images = identify(photos, source.spec, scratch / "inputs.npy")
         network = source.lazy_network()
-        # A step that turns the network into another one before the first export belongs here.
         keys = Keys(
-            network=network.identity or "",
+            network=network.identity or secrets.token_hex(),
             spec=source.spec,
             evaluation=images.hashes,
             calibration=calibration.hashes if calibration else (),
@@ -95,6 +95,8 @@ def convert(source: Source, config: ConvertConfig, observer: Observer) -> Conver
                 keys=keys,
                 cache=cache,
             )
+            # A step that turns the network into another one goes here: a `LazyNetwork` whose identity is the step's key
+            # (network and calibration photos) takes the place of `network` in the run and in the exports' keys.
             return run.convert()
 
 
@@ -279,7 +281,7 @@ def _raw_name(target: Target) -> str:
 
 
 def _told(name: str, entry: Entry) -> Step:
-    return Step(name=name, seconds=entry.manifest.seconds, cached=entry.cached)
+    return Step(name=name, seconds=entry.manifest.seconds, cached=entry.cached, reproduced=entry.reproduced)
 
 
 def _logits(entry: Entry) -> NDArray[np.float32]:

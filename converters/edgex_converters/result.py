@@ -24,11 +24,13 @@ class Step:
         name: ``quantize_onnx``, ``verify``, ``seal``.
         seconds: What it took when it ran.
         cached: Whether that was in an earlier run.
+        reproduced: Whether it gave the bytes that an earlier run got of the same inputs; None where that is not known.
     """
 
     name: str
     seconds: float
     cached: bool
+    reproduced: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

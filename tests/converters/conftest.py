@@ -1,6 +1,5 @@
 """A small network that has really learnt something, and one conversion of it into all nine artifacts."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,15 +91,6 @@ def train_quickly(photos: Path) -> tuple[Xception, ModelSpec]:
         ),
     )
     return network.eval(), spec
-
-
-@pytest.fixture(scope="session", autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A cache folder of the session's own."""
-    folder = tmp_path_factory.mktemp("cache")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("EDGEX_CACHE_DIR", str(folder))
-        yield folder
 
 
 @pytest.fixture(scope="session")

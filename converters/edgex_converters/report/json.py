@@ -83,4 +83,9 @@ def _artifact(outcome: Outcome, conversion: Conversion) -> dict[str, Any]:
 
 
 def _step(step: Step) -> dict[str, Any]:
-    return {"name": step.name, "seconds": round(step.seconds, 3), "cached": step.cached}
+    return {
+        "name": step.name,
+        "seconds": round(step.seconds, 3),
+        "cached": step.cached,
+        "reproduced": step.reproduced,
+    }
