@@ -2,4 +2,6 @@
 
 from edgex.cli import main
 
-main()
+# A process that a conversion starts for one of its stages imports this file too.
+if __name__ == "__main__":
+    main()

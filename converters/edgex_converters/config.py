@@ -69,6 +69,9 @@ class ConvertConfig:
         gates: What must hold.
         quantize: How int8 is made.
         threads: For the engines that verify; None leaves it to them.
+        jobs: How many stages that do not wait for each other run at the same time, each in a process of its own; 1 runs
+            them one by one in this process.
+        use_cache: Whether stages that an earlier run has finished are taken from the user's cache.
         command: What the user typed, for the provenance.
     """
 
@@ -81,6 +84,8 @@ class ConvertConfig:
     gates: GateConfig = field(default_factory=GateConfig)
     quantize: QuantizeConfig = field(default_factory=QuantizeConfig)
     threads: int | None = None
+    jobs: int = 1
+    use_cache: bool = True
     command: str = ""
 
     def __post_init__(self) -> None:
@@ -88,6 +93,8 @@ class ConvertConfig:
             raise ValueError(f"name: want a file's stem, got {self.name!r}")
         if not self.formats or not self.precisions:
             raise ValueError("want at least one format and one precision")
+        if self.jobs < 1:
+            raise ValueError(f"jobs: want 1 or more, got {self.jobs}")
         if "int8" in self.precisions and self.calibration is None:
             raise ValueError("int8 needs the photos that it is calibrated on: --calib DIR, one folder a class")
 

@@ -1,97 +1,98 @@
-"""The images that the gates judge by: prepared once, by the contract, with the PyTorch reference's answers."""
+"""The images that the gates judge by: known by their files' digests, decoded when something has to be run on them."""
 
+import threading
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgex_runtime import image, preprocess
-from edgex_runtime.dataset import Dataset
+from edgex_runtime.dataset import Dataset, fingerprint_of
 from edgex_runtime.errors import DatasetError
 from edgex_runtime.spec import DatasetRef, ModelSpec
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from torch import nn
-
-_BATCH = 8
+Progress = Callable[[int, int], None]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class EvaluationSet:
-    """Evaluation images and what the reference says of them.
+    """Evaluation images.
 
     Attributes:
-        inputs: (N, H, W, 3) uint8 RGB, resized by the contract; on disk, mapped into memory.
+        photos: The files.
+        spec: The checkpoint's contract: how they are resized.
         labels: (N,) index into the contract's labels.
-        reference: (N, classes) float32 logits of the PyTorch network.
-        source: For the contract's provenance.
-        paths: Of the photos, as given.
+        hashes: sha256 of each file, in the order of `photos`.
+        file: Where the decoded images are kept once they are asked for: a large set need not fit into memory.
     """
 
-    inputs: NDArray[np.uint8]
+    photos: Dataset
+    spec: ModelSpec
     labels: NDArray[np.int64]
-    reference: NDArray[np.float32]
-    source: DatasetRef
-    paths: "tuple[Path, ...]"
+    hashes: tuple[str, ...]
+    file: Path
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.labels)
 
     @property
-    def reference_accuracy(self) -> float:
-        """Top-1 of the reference, 0..1."""
-        return float((self.reference.argmax(1) == self.labels).mean())
+    def paths(self) -> tuple[Path, ...]:
+        """Of the photos, as given."""
+        return tuple(photo.path for photo in self.photos.files)
+
+    @property
+    def source(self) -> DatasetRef:
+        """For the contract's provenance."""
+        fingerprint = fingerprint_of(self.hashes)
+        return DatasetRef(role="evaluation", path=str(self.photos.root), count=len(self), fingerprint=fingerprint)
+
+    def inputs(self, progress: Progress) -> Path:
+        """A file of (N, H, W, 3) uint8 RGB, resized by the contract, for `open_inputs`.
+
+        Args:
+            progress: Called with (done, all) if the photos have yet to be read.
+
+        Raises:
+            ImageError: If a photo cannot be read.
+        """
+        with self._lock:
+            if not self.file.exists():
+                self._prepare(progress)
+        return self.file
+
+    def _prepare(self, progress: Progress) -> None:
+        unfinished = self.file.with_suffix(".unfinished")
+        open_memmap: Callable[..., NDArray[np.uint8]] = np.lib.format.open_memmap  # numpy leaves it untyped.
+        shape = (len(self), self.spec.input.height, self.spec.input.width, 3)
+        inputs = open_memmap(unfinished, mode="w+", dtype=np.uint8, shape=shape)
+        for index, photo in enumerate(self.photos.files):
+            inputs[index] = preprocess.resize(image.read_image(photo.path), self.spec.input, self.spec.resize)
+            progress(index + 1, len(self))
+        unfinished.rename(self.file)
 
 
-def prepare(
-    photos: Dataset, spec: ModelSpec, network: "nn.Module", cache: "Path", progress: Callable[[int, int], None]
-) -> EvaluationSet:
-    """Read and resize every photo and run the reference network on it.
+def open_inputs(file: Path) -> NDArray[np.uint8]:
+    """(N, H, W, 3) uint8 RGB, mapped into memory."""
+    inputs: NDArray[np.uint8] = np.load(file, mmap_mode="r")
+    return inputs
+
+
+def identify(photos: Dataset, spec: ModelSpec, file: Path) -> EvaluationSet:
+    """Match the photos with the contract and take their digests; nothing is decoded yet.
 
     Args:
         photos: One folder a class, whose names are the contract's labels.
         spec: The checkpoint's contract.
-        network: (N, H, W, 3) uint8 → logits.
-        cache: A file to keep the prepared images in: a large set need not fit into memory.
-        progress: Called with (done, all).
+        file: Where the decoded images may be kept.
 
     Raises:
         DatasetError: If the folders are not the contract's labels.
-        ImageError: If a photo cannot be read.
     """
     labels = _match_labels(photos, spec)
-    shape = (len(photos.files), spec.input.height, spec.input.width, 3)
-    open_memmap: Callable[..., NDArray[np.uint8]] = np.lib.format.open_memmap  # numpy leaves it untyped.
-    inputs = open_memmap(cache, mode="w+", dtype=np.uint8, shape=shape)
-    logits = []
-    for start in range(0, len(photos.files), _BATCH):
-        for index, photo in enumerate(photos.files[start : start + _BATCH], start):
-            inputs[index] = preprocess.resize(image.read_image(photo.path), spec.input, spec.resize)
-        logits.append(run_reference(network, inputs[start : start + _BATCH]))
-        progress(min(start + _BATCH, len(labels)), len(labels))
-    source = DatasetRef(
-        role="evaluation", path=str(photos.root), count=len(photos.files), fingerprint=photos.fingerprint()
-    )
-    return EvaluationSet(
-        inputs=inputs,
-        labels=labels,
-        reference=np.concatenate(logits),
-        source=source,
-        paths=tuple(photo.path for photo in photos.files),
-    )
-
-
-def run_reference(network: "nn.Module", inputs: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """The PyTorch network's logits for a batch, (N, classes) float32."""
-    import torch
-
-    with torch.inference_mode():
-        logits: NDArray[np.float32] = network(torch.from_numpy(np.array(inputs))).numpy()
-    return logits
+    return EvaluationSet(photos=photos, spec=spec, labels=labels, hashes=photos.content_hashes(), file=file)
 
 
 def _match_labels(photos: Dataset, spec: ModelSpec) -> NDArray[np.int64]:

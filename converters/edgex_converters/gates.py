@@ -21,7 +21,6 @@ class Measurement:
         agreement: Share of images with the reference's top-1.
         difference: Largest absolute logit difference, as a share of the reference logits' range.
         sqnr_db: Signal-to-quantisation-noise ratio of the logits, in dB.
-        ms: Median milliseconds an image, batch 1, as verified.
     """
 
     images: int
@@ -32,7 +31,6 @@ class Measurement:
     agreement: float
     difference: float
     sqnr_db: float
-    ms: float
 
     @property
     def metrics(self) -> Mapping[str, float]:

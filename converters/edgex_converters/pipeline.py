@@ -1,31 +1,46 @@
-"""Runs the stages: make → verify → seal → deliver, target by target; what fell short never passes for good."""
+"""Runs the stages: make → verify → seal → deliver, target by target; what fell short never passes for good.
 
-import tempfile
+Each step's result is kept under a key (`keys.py`) in a cache (`cache.py`): here is only the order of things.
+"""
+
+import json
+import secrets
+import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-from edgex_converters import timing
+import numpy as np
+from numpy.typing import NDArray
+
+from edgex_converters import work
+from edgex_converters.cache import Cache, Entry, open_cache, passing_cache
+from edgex_converters.calibration import CalibrationSet
+from edgex_converters.calibration import choose as choose_calibration
 from edgex_converters.config import ConvertConfig
-from edgex_converters.delivery import copy_artifact, deliver
-from edgex_converters.evaluation import EvaluationSet, prepare
+from edgex_converters.delivery import deliver, place, stands, withdraw
+from edgex_converters.evaluation import EvaluationSet, identify, open_inputs
 from edgex_converters.gates import judge
+from edgex_converters.keys import Keys
+from edgex_converters.processes import Runner, in_order, run_apart, run_here
 from edgex_converters.recipes import plan
-from edgex_converters.result import Conversion, Outcome
-from edgex_converters.stage import Job, Stage, load_entry
+from edgex_converters.result import Conversion, Outcome, Step
+from edgex_converters.scratch import scratch_folder
+from edgex_converters.sealing import contract, dated, read_recorded, seal_again
+from edgex_converters.source import LazyNetwork
+from edgex_converters.source import Source as Source
+from edgex_converters.stage import Job, Stage
 from edgex_converters.target import Target
-from edgex_converters.tool_output import tail, tool_output_to
 from edgex_runtime import dataset, provenance
+from edgex_runtime.dataset import Dataset
 from edgex_runtime.errors import EdgexError, StageError
-from edgex_runtime.metadata.registry import artifact_files
 from edgex_runtime.privacy import decline_telemetry
-from edgex_runtime.spec import DatasetRef, Evidence, ModelSpec, Provenance
+from edgex_runtime.spec import Evidence
 
-if TYPE_CHECKING:
-    from torch import nn
-
-LOG = "tools.log"
+_WARNINGS = "warnings.json"
 
 
 class Observer(Protocol):
@@ -44,21 +59,6 @@ class Observer(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Source:
-    """What is converted.
-
-    Attributes:
-        network: (N, H, W, 3) uint8 RGB → (N, classes) float32 logits, in evaluation mode.
-        spec: Its contract.
-        sha256: Of the file that its weights came from.
-    """
-
-    network: "nn.Module"
-    spec: ModelSpec
-    sha256: str
-
-
 def convert(source: Source, config: ConvertConfig, observer: Observer) -> Conversion:
     """Make every target of `config`, each verified in its own engine and sealed with what was found.
 
@@ -70,46 +70,44 @@ def convert(source: Source, config: ConvertConfig, observer: Observer) -> Conver
         MissingExtraError: If a tool is not installed.
     """
     decline_telemetry()
-    stages = plan(config.targets)
-    config.out.mkdir(parents=True, exist_ok=True)
     # Beside the results, so that a finished artifact goes there by one rename.
-    with tempfile.TemporaryDirectory(prefix=".converting-", dir=config.out) as scratch:
-        observer.begin("tools")
-        with tool_output_to(Path(scratch) / LOG):
-            for stage in stages:
-                stage.load()  # A missing tool is an error now, not after an hour.
-        run = _prepare(source, config, observer, Path(scratch))
-        for stage in stages:
-            run.attempt(stage)
-        return run.conclude(stages)
+    with scratch_folder(config.out, ".converting-") as scratch:
+        observer.begin("photos")
+        photos = dataset.scan(config.evaluation)
+        calibration = _calibration(config, photos, source)
+        images = identify(photos, source.spec, scratch / "inputs.npy")
+        network = source.lazy_network()
+        keys = Keys(
+            network=network.identity or secrets.token_hex(),
+            spec=source.spec,
+            evaluation=images.hashes,
+            calibration=calibration.hashes if calibration else (),
+            quantize=config.quantize,
+            threads=config.threads,
+        )
+        keep = config.use_cache and network.identity is not None
+        with open_cache() if keep else passing_cache(scratch / "cache") as cache:
+            run = _Run(
+                source=source,
+                network=network,
+                config=config,
+                observer=observer,
+                scratch=scratch,
+                images=images,
+                calibration=calibration,
+                keys=keys,
+                cache=cache,
+            )
+            # A step that turns the network into another one goes here: a `LazyNetwork` whose identity is the step's key
+            # (network and calibration photos) takes the place of `network` in the run and in the exports' keys.
+            return run.convert()
 
 
-def _prepare(source: Source, config: ConvertConfig, observer: Observer, scratch: Path) -> "_Run":
-    """Read the photos, choose those that calibrate, and ask the reference."""
-    from edgex_converters.stages import calibrate
-
-    observer.begin("photos")
-    photos = dataset.scan(config.evaluation)
-    chosen, warnings = None, tuple[str, ...]()
-    if "int8" in config.precisions:
-        assert config.calibration is not None  # ConvertConfig has checked it.
-        chosen = calibrate.prepare(config.calibration, photos, source.spec, config.quantize)
-    observer.begin("reference")
-    images = prepare(photos, source.spec, source.network, scratch / "inputs.npy", observer.advance)
-    if chosen is not None:
-        warnings = calibrate.compare(chosen, images)
-    inputs = chosen.inputs if chosen else None
-    job = Job(network=source.network, spec=source.spec, calibration=inputs, quantize=config.quantize)
-    return _Run(
-        source=source,
-        config=config,
-        observer=observer,
-        scratch=scratch,
-        images=images,
-        job=job,
-        calibration=chosen.source if chosen else None,
-        warnings=warnings,
-    )
+def _calibration(config: ConvertConfig, photos: Dataset, source: Source) -> CalibrationSet | None:
+    if "int8" not in config.precisions:
+        return None
+    assert config.calibration is not None  # ConvertConfig has checked it.
+    return choose_calibration(config.calibration, photos, source.spec, config.quantize)
 
 
 @dataclass(kw_only=True, eq=False)
@@ -117,96 +115,102 @@ class _Run:
     """One conversion: what its stages share, and what they have made so far."""
 
     source: Source
+    network: LazyNetwork
     config: ConvertConfig
     observer: Observer
     scratch: Path
     images: EvaluationSet
-    job: Job
-    calibration: DatasetRef | None
-    warnings: tuple[str, ...]
+    calibration: CalibrationSet | None
+    keys: Keys
+    cache: Cache
 
     def __post_init__(self) -> None:
+        self.stages = plan(self.config.targets)
         self.outcomes: dict[Target, Outcome] = {}
         # As the stages left them, without a contract: what the next stage starts from.
-        self.raw: dict[Target, Path] = {}
-        self.log = self.scratch / LOG
+        self.raw: dict[Target, Entry] = {}
+        self.telling = threading.Lock()
+        alone = self.config.jobs == 1
+        self.run: Runner = run_here if alone else run_apart
+        self.progress = self.observer.advance if alone else _ignore
 
-    def attempt(self, stage: Stage) -> None:
+    def convert(self) -> Conversion:
+        """Everything, in order."""
+        warnings = self._judge_calibration()
+        self._check_tools()
+        self.reference = _logits(self._step("reference", self.keys.reference(), self._ask_reference))
+        in_order(self.stages, self._attempt, self.config.jobs)
+        asked = [self.outcomes[target] for target in self.config.targets]
+        ms = self._time([outcome for outcome in asked if outcome.path is not None])
+        return Conversion(
+            outcomes=tuple(replace(outcome, ms=ms.get(str(outcome.target))) for outcome in asked),
+            spec=self.source.spec,
+            reference=self.reference,
+            labels=self.images.labels,
+            paths=self.images.paths,
+            versions=provenance.tool_versions(tool for stage in self.stages for tool in stage.tools),
+            calibration=self.calibration.reference if self.calibration else None,
+            warnings=warnings,
+        )
+
+    def _judge_calibration(self) -> tuple[str, ...]:
+        """A set that must not calibrate is an error before any stage."""
+        calibration = self.calibration
+        if calibration is None:
+            return ()
+
+        def write(folder: Path) -> None:
+            warnings = calibration.judge()
+            inputs = open_inputs(self.images.inputs(self.observer.advance))
+            warnings += calibration.compare(inputs, self.images.paths)
+            (folder / _WARNINGS).write_text(json.dumps(warnings), encoding="utf-8")
+
+        key = self.keys.calibration_verdict((*calibration.paths, *self.images.paths), calibration.warnings)
+        entry = self._step("photos that calibrate", key, write)
+        return tuple(json.loads((entry.folder / _WARNINGS).read_text(encoding="utf-8")))
+
+    def _check_tools(self) -> None:
+        """A missing tool is an error now, not after an hour; but what the cache has needs no tool."""
+        for stage in self.stages:
+            entry = self.cache.find(self._key(stage)) if stage.requires is None or stage.requires in self.raw else None
+            if entry is not None:
+                self.raw[stage.ensures] = entry
+        missing = tuple(stage for stage in self.stages if stage.ensures not in self.raw)
+        if missing:
+            self._begin("tools")
+            self.run(work.load_tools, missing, self.scratch / "tools.log")
+
+    def _attempt(self, stage: Stage) -> None:
         """Make one target and judge it; a tool that breaks is an outcome too."""
         started = time.perf_counter()
         try:
-            outcome = self._run(stage)
+            outcome = self._make_and_judge(stage)
         except EdgexError as error:
             outcome = Outcome(target=stage.ensures, status="broken", why=str(error))
         outcome = replace(outcome, seconds=time.perf_counter() - started)
         self.outcomes[stage.ensures] = outcome
         if stage.ensures in self.config.targets:
-            self.observer.finish(outcome)
+            with self.telling:
+                self.observer.finish(outcome)
 
-    def conclude(self, stages: tuple[Stage, ...]) -> Conversion:
-        """Time the artifacts against each other and gather everything."""
-        asked = [self.outcomes[target] for target in self.config.targets]
-        self.observer.begin("timing, all artifacts in turn")
-        paths = {outcome.target: outcome.path for outcome in asked if outcome.path is not None}
-        with tool_output_to(self.log):
-            ms = timing.time_artifacts(paths, self.images.inputs, threads=self.config.threads)
-        return Conversion(
-            outcomes=tuple(replace(outcome, ms=ms.get(outcome.target)) for outcome in asked),
-            spec=self.source.spec,
-            reference=self.images.reference,
-            labels=self.images.labels,
-            paths=self.images.paths,
-            versions=_versions(stages),
-            calibration=self.calibration,
-            warnings=self.warnings,
-        )
-
-    def _run(self, stage: Stage) -> Outcome:
+    def _make_and_judge(self, stage: Stage) -> Outcome:
         before = self.outcomes.get(stage.requires) if stage.requires else None
         if before is not None and before.status != "passed":
             raise StageError(f"it starts from {before.target}, which {before.status}")
-        raw = self._make(stage)
+        raw = self.raw.get(stage.ensures) or self._step(stage.name, self._key(stage), partial(self._make, stage))
         self.raw[stage.ensures] = raw
-        self.observer.begin(f"verify {stage.ensures}")
-        with tool_output_to(self.log):
-            outcome = self._judge(stage, raw, before)
-        outcome = replace(outcome, bytes=sum(file.stat().st_size for file in artifact_files(raw)))
-        if stage.ensures not in self.config.targets:
-            return outcome
-        self.observer.begin(f"seal {stage.ensures}")
-        with tool_output_to(self.log):
-            sealed = self._seal(stage, raw, outcome)
-        return replace(outcome, path=deliver(sealed, self.config.out, passed=outcome.status == "passed"))
+        verify = partial(self._verify, stage)
+        verified = self._step(f"verify {stage.ensures}", self.keys.logits(raw.digest), verify)
+        outcome = self._judge(stage, verified, before)
+        outcome = replace(outcome, bytes=raw.bytes, steps=(_told(stage.name, raw), _told("verify", verified)))
+        return self._seal(stage, outcome) if stage.ensures in self.config.targets else outcome
 
-    def _make(self, stage: Stage) -> Path:
-        self.observer.begin(stage.name)
-        folder = self.scratch / stage.name
-        folder.mkdir()
-        path = folder / stage.ensures.filename(self.config.name)
-        source = None if stage.requires is None else self.raw[stage.requires]
-        run, describe = stage.load(), stage.load_description()
-        try:
-            with tool_output_to(self.log):
-                run(self.job, source, path)
-                if describe is not None:
-                    describe(path, self.source.spec)
-        except EdgexError:
-            raise
-        # The tools raise what they like, from AssertionError to C++ classes of their own; here is where that ends.
-        except Exception as error:
-            first = (str(error).strip() or "no message").splitlines()[0]
-            raise StageError(f"{stage.name} broke: {type(error).__name__}: {first}{tail(self.log)}") from error
-        if not path.is_file():
-            raise StageError(f"{stage.name} ended without an error and without a file{tail(self.log)}")
-        return path
-
-    def _judge(self, stage: Stage, path: Path, before: Outcome | None) -> Outcome:
+    def _judge(self, stage: Stage, verified: Entry, before: Outcome | None) -> Outcome:
         from edgex_converters.stages import verify
 
-        measured, logits = verify.measure(
-            path, self.images, threads=self.config.threads, progress=self.observer.advance
-        )
-        fault = load_entry(stage.portability)(path) if stage.portability else None
+        logits = _logits(verified)
+        fault = json.loads((verified.folder / work.FAULT).read_text(encoding="utf-8"))
+        measured = verify.measure(logits, self.reference, self.images.labels)
         verdict = judge(stage.ensures.precision, measured, self.config.gates, portability_fault=fault)
         evidence = Evidence(
             stage=stage.name,
@@ -226,30 +230,92 @@ class _Run:
             logits=logits,
         )
 
-    def _seal(self, stage: Stage, raw: Path, outcome: Outcome) -> Path:
-        from edgex_converters.stages import seal
+    def _seal(self, stage: Stage, outcome: Outcome) -> Outcome:
+        """Write the contract, and put the artifact where its verdict says."""
+        calibrated = self.calibration is not None and stage.calibrates
+        made_with = (self.images.source, *((self.calibration.reference,) if calibrated and self.calibration else ()))
+        spec = contract(self.source, self.config, outcome, made_with)
+        filename = stage.ensures.filename(self.config.name)
+        sealed = self.scratch / f"sealed-{stage.name}" / filename
+        raw = self._path(stage.ensures)
 
-        path = copy_artifact(raw, self.scratch / f"sealed-{stage.name}")
-        spec = self.source.spec
-        made_with = [self.images.source]
-        if stage.ensures.precision == "int8" and self.calibration is not None:
-            made_with.append(self.calibration)
-        sealed = replace(
-            spec,
-            name=self.config.name,
-            precision=stage.ensures.precision,
-            evidence=(*spec.evidence, *outcome.evidence),
-            provenance=Provenance(
-                source_sha256=self.source.sha256,
-                tools=_versions(plan([stage.ensures])),
-                datasets=(*spec.provenance.datasets, *made_with),
-                command=self.config.command,
-                date=provenance.now(),
-            ),
+        def write(folder: Path) -> None:
+            log = self.scratch / f"{stage.name}.log"
+            self.run(work.seal, folder, raw, sealed, dated(spec, provenance.now()), self.config.threads, log)
+
+        entry = self._step(f"seal {stage.ensures}", self.keys.seal(self.raw[stage.ensures].digest, spec), write)
+        recorded = read_recorded(entry.folder)
+        passed = outcome.status == "passed"
+        path = place(self.config.out, filename, passed=passed)
+        if not stands(path, recorded.sha256):
+            if not sealed.exists():
+                seal_again(raw, sealed, spec, recorded)
+            deliver(sealed, path)
+        withdraw(place(self.config.out, filename, passed=not passed))
+        return replace(outcome, path=path, steps=(*outcome.steps, _told("seal", entry)))
+
+    def _time(self, outcomes: list[Outcome]) -> dict[str, float]:
+        """Time the artifacts against each other, when nothing else runs any more."""
+        paths = {outcome.target: self._path(outcome.target) for outcome in outcomes}
+
+        def write(folder: Path) -> None:
+            inputs, log = self.images.inputs(self.progress), self.scratch / "timing.log"
+            self.run(work.time_artifacts, folder, paths, inputs, self.config.threads, log)
+
+        digests = {target: self.raw[target].digest for target in paths}
+        entry = self._step("timing, all artifacts in turn", self.keys.timing(digests), write)
+        times: dict[str, float] = json.loads((entry.folder / work.TIMES).read_text(encoding="utf-8"))
+        return times
+
+    # What the steps are, as functions that fill a folder of the cache.
+
+    def _ask_reference(self, folder: Path) -> None:
+        inputs, log = self.images.inputs(self.progress), self.scratch / "reference.log"
+        self.run(work.run_reference, folder, self.network, inputs, log, self.progress)
+
+    def _make(self, stage: Stage, folder: Path) -> None:
+        job = Job(
+            lazy_network=self.network,
+            spec=self.source.spec,
+            calibration=self.calibration.images() if self.calibration and stage.calibrates else None,
+            quantize=self.config.quantize,
         )
-        seal.run(path, sealed, threads=self.config.threads)
-        return path
+        source = None if stage.requires is None else self._path(stage.requires)
+        self.run(work.make, folder, stage, job, source, _raw_name(stage.ensures), self.scratch / f"{stage.name}.log")
+
+    def _verify(self, stage: Stage, folder: Path) -> None:
+        inputs, log = self.images.inputs(self.progress), self.scratch / f"{stage.name}.log"
+        path = self._path(stage.ensures)
+        self.run(work.verify, folder, stage, path, inputs, self.config.threads, log, self.progress)
+
+    def _step(self, name: str, key: str, write: Callable[[Path], None]) -> Entry:
+        self._begin(name)
+        return self.cache.get(key, name, self.config.name, write)
+
+    def _key(self, stage: Stage) -> str:
+        return self.keys.artifact(stage, None if stage.requires is None else self.raw[stage.requires].digest)
+
+    def _path(self, target: Target) -> Path:
+        return self.raw[target].folder / _raw_name(target)
+
+    def _begin(self, step: str) -> None:
+        with self.telling:
+            self.observer.begin(step)
 
 
-def _versions(stages: tuple[Stage, ...]) -> dict[str, str]:
-    return provenance.tool_versions(tool for stage in stages for tool in stage.tools)
+def _raw_name(target: Target) -> str:
+    """Artifacts have no name while they have no contract: what a stage makes does not depend on the user's."""
+    return target.filename("model")
+
+
+def _told(name: str, entry: Entry) -> Step:
+    return Step(name=name, seconds=entry.manifest.seconds, cached=entry.cached, reproduced=entry.reproduced)
+
+
+def _logits(entry: Entry) -> NDArray[np.float32]:
+    logits: NDArray[np.float32] = np.load(entry.folder / work.LOGITS)
+    return logits
+
+
+def _ignore(done: int, total: int) -> None:
+    """Progress does not cross processes."""

@@ -10,6 +10,8 @@ _OPENVINO = Target("openvino", "fp32")
 _TFLITE = Target("tflite", "fp32")
 _AT = "edgex_converters.stages."
 _DESCRIBE_TFLITE = _AT + "describe_tflite:run"
+# ai-edge-litert also runs the calibration photos.
+_TFLITE_FILE = ("ai-edge-litert", "flatbuffers")
 
 # OpenVINO starts from the ONNX file: the same graph as straight from torch in 2 s instead of 34, with better names.
 STAGES: tuple[Stage, ...] = (
@@ -25,14 +27,16 @@ STAGES: tuple[Stage, ...] = (
         entry=_AT + "half_onnx:run",
         requires=_ONNX,
         ensures=Target("onnx", "fp16"),
-        tools=("onnxruntime",),
+        tools=("onnx", "onnxruntime"),
     ),
     Stage(
         name="quantize_onnx",
         entry=_AT + "quantize_onnx:run",
         requires=_ONNX,
         ensures=Target("onnx", "int8"),
-        tools=("onnxruntime",),
+        tools=("onnx", "onnxruntime"),
+        calibrates=True,
+        settings=("activation_range", "weight_bits"),
         portability=_AT + "saturation_onnx:fault",
     ),
     Stage(
@@ -55,6 +59,8 @@ STAGES: tuple[Stage, ...] = (
         requires=_OPENVINO,
         ensures=Target("openvino", "int8"),
         tools=("openvino", "nncf"),
+        calibrates=True,
+        settings=("activation_range", "weight_bits"),
         portability=_AT + "saturation_openvino:fault",
     ),
     Stage(
@@ -62,7 +68,7 @@ STAGES: tuple[Stage, ...] = (
         entry=_AT + "export_tflite:run",
         requires=None,
         ensures=_TFLITE,
-        tools=("torch", "litert-torch"),
+        tools=("torch", "litert-torch", "litert-converter", *_TFLITE_FILE),
         description=_DESCRIBE_TFLITE,
     ),
     Stage(
@@ -70,7 +76,7 @@ STAGES: tuple[Stage, ...] = (
         entry=_AT + "half_tflite:run",
         requires=_TFLITE,
         ensures=Target("tflite", "fp16"),
-        tools=("ai-edge-quantizer",),
+        tools=("ai-edge-quantizer", *_TFLITE_FILE),
         description=_DESCRIBE_TFLITE,
     ),
     Stage(
@@ -78,7 +84,9 @@ STAGES: tuple[Stage, ...] = (
         entry=_AT + "quantize_tflite:run",
         requires=_TFLITE,
         ensures=Target("tflite", "int8"),
-        tools=("ai-edge-quantizer",),
+        tools=("ai-edge-quantizer", *_TFLITE_FILE),
+        calibrates=True,
+        settings=("activation_range",),
         description=_DESCRIBE_TFLITE,
     ),
 )

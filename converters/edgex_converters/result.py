@@ -16,6 +16,23 @@ from edgex_runtime.spec import DatasetRef, Evidence, ModelSpec
 Status = Literal["passed", "failed", "broken"]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One step on the way to a target.
+
+    Attributes:
+        name: ``quantize_onnx``, ``verify``, ``seal``.
+        seconds: What it took when it ran.
+        cached: Whether that was in an earlier run.
+        reproduced: Whether it gave the bytes that an earlier run got of the same inputs; None where that is not known.
+    """
+
+    name: str
+    seconds: float
+    cached: bool
+    reproduced: bool | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Outcome:
     """What became of one target.
@@ -26,7 +43,8 @@ class Outcome:
         why: What fell short or broke; empty where it passed.
         path: Where the file is: in the output folder if it passed, under ``rejected/`` if it failed, else None.
         bytes: Size of all its files.
-        seconds: What making and verifying it took.
+        seconds: What making and verifying it took, in this run.
+        steps: Of what; those of the artifact that it starts from are that one's.
         measured: The figures; None if it is broken.
         evidence: What the contract says of it and of the stages before.
         logits: (N, classes) on the evaluation images; None if it is broken.
@@ -39,10 +57,16 @@ class Outcome:
     path: Path | None = None
     bytes: int = 0
     seconds: float = 0.0
+    steps: tuple[Step, ...] = ()
     measured: Measurement | None = None
     evidence: tuple[Evidence, ...] = ()
     logits: NDArray[np.float32] | None = None
     ms: float | None = None
+
+    @property
+    def cached(self) -> bool:
+        """Whether nothing had to be run for it."""
+        return bool(self.steps) and all(step.cached for step in self.steps)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgex_converters.config import QuantizeConfig
+from edgex_converters.source import LazyNetwork
 from edgex_converters.target import Target
 from edgex_runtime.errors import MissingExtraError
 from edgex_runtime.spec import ModelSpec
@@ -23,16 +24,21 @@ class Job:
     """All that a stage may read besides its source file.
 
     Attributes:
-        network: Takes (N, H, W, 3) uint8 RGB, gives (N, classes) float32 logits; in evaluation mode.
+        lazy_network: What is converted; only stages that start from the network build it.
         spec: The checkpoint's contract.
         calibration: (N, H, W, 3) uint8 RGB, resized by the contract; None where nothing is quantised.
         quantize: How to quantise.
     """
 
-    network: "nn.Module"
+    lazy_network: LazyNetwork
     spec: ModelSpec
     calibration: NDArray[np.uint8] | None
     quantize: QuantizeConfig
+
+    @property
+    def network(self) -> "nn.Module":
+        """Takes (N, H, W, 3) uint8 RGB, gives (N, classes) float32 logits; in evaluation mode."""
+        return self.lazy_network.get()
 
     @property
     def calibration_images(self) -> NDArray[np.uint8]:
@@ -56,7 +62,9 @@ class Stage:
         entry: What makes the artifact.
         requires: The artifact it starts from; None for the network itself.
         ensures: The artifact it makes.
-        tools: Packages whose versions belong into the provenance.
+        tools: Packages that decide what comes out: their versions belong into the provenance and into the cache's key.
+        calibrates: Whether it reads the calibration photos.
+        settings: Which fields of `QuantizeConfig` it reads, but for those that choose the photos.
         description: Adds the format's native metadata; None where the contract's writer does all.
         portability: Says why the file would answer differently on another CPU, or None; None where that is not known
             to happen.
@@ -67,6 +75,8 @@ class Stage:
     requires: Target | None
     ensures: Target
     tools: tuple[str, ...]
+    calibrates: bool = False
+    settings: tuple[str, ...] = ()
     description: str | None = None
     portability: str | None = None
 

@@ -71,6 +71,14 @@ class CommaList(click.ParamType[tuple[str, ...]]):
 )
 @click.option("--calib-images", default=96, show_default=True, help="How many calibration photos to take.")
 @click.option("--threads", type=click.IntRange(1), help="Threads of the engines that verify.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Stages at a time, where they do not wait for each other; each in a process with memory of its own.",
+)
+@click.option("--no-cache", is_flag=True, help="Make everything anew, and keep nothing for the next run.")
 @click.option("--labels", type=click.Path(path_type=Path), help="For weights without a contract: a label a line.")
 @click.option(
     "--resize",
@@ -92,6 +100,8 @@ def command(
     weight_bits: str,
     calib_images: int,
     threads: int | None,
+    jobs: int,
+    no_cache: bool,
     labels: Path | None,
     resize: ResizeMode | None,
     crop_fraction: float,
@@ -104,6 +114,9 @@ def command(
 
     Exit code 4: a file's answers differ from the network's. 5: an int8 file fails its accuracy gate. Such files stand
     under OUT/rejected, and say so themselves.
+
+    A stage whose inputs, settings, tools and code are those of an earlier run is taken from the cache (`edgex cache`),
+    also after an interruption.
     """
     from edgex.networks.source import Missing, resolve
     from edgex_converters.pipeline import convert
@@ -125,6 +138,8 @@ def command(
                 calibration_images=calib_images,
             ),
             threads=threads,
+            jobs=jobs,
+            use_cache=not no_cache,
             command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         )
     except ValueError as error:

@@ -54,7 +54,8 @@ class PipelineProgress:
 
     def finish(self, outcome: Outcome) -> None:
         """See `Observer.finish`."""
-        line = f"{_MARKS[outcome.status]} {outcome.target} [dim]{outcome.seconds:.0f} s[/]  {escape(outcome.why)}"
+        took = "from the cache" if outcome.cached else f"{outcome.seconds:.0f} s"
+        line = f"{_MARKS[outcome.status]} {outcome.target} [dim]{took}[/]  {escape(outcome.why)}"
         self.console.print(line.rstrip(), soft_wrap=True)
 
     def note(self, line: str) -> None:

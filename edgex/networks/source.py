@@ -1,22 +1,35 @@
-"""What `convert-model` takes: from the SOURCE that a user typed to a network and its contract."""
+"""What `convert-model` takes: from the SOURCE that a user typed to a network and its contract.
+
+A checkpoint is only built when something has to be run: its own contract says what it is, and torch is not imported
+before (a conversion whose stages are all in the cache never does).
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from edgex.networks.checkpoint import load_checkpoint
-from edgex.networks.deploy import Deployed
-from edgex.networks.pretrained import imagenet_weights
-from edgex.networks.weights import labels_in, load_weights
-from edgex.networks.xception import NORMALISE, Xception, XceptionConfig
-from edgex_converters.pipeline import Source
+from edgex_converters.keys import code_digest
+from edgex_converters.source import LazyNetwork, Source
 from edgex_runtime.errors import BadInputError, SpecError
 from edgex_runtime.metadata.registry import read_spec
 from edgex_runtime.provenance import file_sha256
 from edgex_runtime.spec import InputSpec, ModelSpec, Resize, ResizeMode
 
+if TYPE_CHECKING:
+    from torch import nn
+
 _WEIGHT_FILES = (".safetensors", ".h5", ".keras")
-_NAMED: dict[str, Callable[[], Path]] = {"xception": imagenet_weights}
+
+
+def _imagenet() -> Path:
+    from edgex.networks.pretrained import imagenet_weights
+
+    return imagenet_weights()
+
+
+_NAMED: dict[str, Callable[[], Path]] = {"xception": _imagenet}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,27 +67,44 @@ def resolve(source: str, missing: Missing) -> Source:
             f"{source}: want a checkpoint (.safetensors), Xception weights ({', '.join(_WEIGHT_FILES)}) or "
             f"'xception', got {found}"
         )
-    if path.suffix.lower() == ".safetensors" and read_spec(path) is not None:
-        network, spec = load_checkpoint(path)
+    spec = read_spec(path) if path.suffix.lower() == ".safetensors" else None
+    if spec is not None:
         _refuse_overrides(path, missing)
     else:
-        network, spec = _load_weights(path, missing)
-    assert spec.normalise is not None  # A checkpoint's contract has it, and `_load_weights` puts it there.
-    return Source(network=Deployed(network, spec.normalise).eval(), spec=spec, sha256=file_sha256(path))
+        spec = _spec_of_weights(path, missing)
+    sha256 = file_sha256(path)
+    # The weights and the code that builds a network of them; what else decides is in the contract.
+    identity = f"{sha256} {code_digest(Path(__file__).parent)}"
+    return Source(network=LazyNetwork(partial(_build, path, spec), identity), spec=spec, sha256=sha256)
 
 
-def _load_weights(path: Path, missing: Missing) -> tuple[Xception, ModelSpec]:
+def _build(path: Path, spec: ModelSpec) -> "nn.Module":
+    """The network that takes bytes; `spec` is its contract, the file's own or made of what the user said."""
+    from edgex.networks.checkpoint import load_deployed
+    from edgex.networks.deploy import Deployed
+    from edgex.networks.weights import load_weights
+    from edgex.networks.xception import Xception, XceptionConfig
+
+    if path.suffix.lower() == ".safetensors" and read_spec(path) is not None:
+        return load_deployed(path)
+    network = Xception(XceptionConfig(classes=len(spec.labels)))
+    load_weights(network, path)
+    assert spec.normalise is not None  # `_spec_of_weights` puts it there.
+    return Deployed(network, spec.normalise).eval()
+
+
+def _spec_of_weights(path: Path, missing: Missing) -> ModelSpec:
+    from edgex.networks.xception import NORMALISE, XceptionConfig
+
     labels = _labels(path, missing)
     if missing.resize is None:
         raise SpecError(
             f"{path}: nothing in it says how photos were resized in training: give --resize crop, stretch or letterbox"
         )
-    network = Xception(XceptionConfig(classes=len(labels)))
-    load_weights(network, path)
-    size = network.config.image_size
+    size = XceptionConfig(classes=len(labels)).image_size
     try:
         resize = Resize(mode=missing.resize, crop_fraction=missing.crop_fraction)
-        spec = ModelSpec(
+        return ModelSpec(
             name=path.stem,
             labels=labels,
             input=InputSpec(height=size, width=size),
@@ -83,7 +113,6 @@ def _load_weights(path: Path, missing: Missing) -> tuple[Xception, ModelSpec]:
         )
     except ValueError as error:
         raise SpecError(f"{path}: {error}") from error
-    return network, spec
 
 
 def _labels(path: Path, missing: Missing) -> tuple[str, ...]:
@@ -93,6 +122,8 @@ def _labels(path: Path, missing: Missing) -> tuple[str, ...]:
         except (OSError, UnicodeDecodeError) as error:
             raise SpecError(f"{missing.labels}: want a text file with one label a line: {error}") from error
         return tuple(line.strip() for line in lines if line.strip())
+    from edgex.networks.tensor_file import labels_in
+
     labels = labels_in(path) if path.suffix.lower() == ".safetensors" else None
     if labels is None:
         raise SpecError(f"{path}: nothing in it names its classes: give --labels FILE, one label a line")

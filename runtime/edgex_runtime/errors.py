@@ -19,6 +19,8 @@
 A message says what was wanted, what was found and what to do. The command line alone turns a class into an exit code.
 """
 
+from functools import partial
+
 
 class EdgexError(Exception):
     """Base of every error that edgex raises on purpose."""
@@ -62,6 +64,10 @@ class ContractMismatchError(EdgexError, RuntimeError):
     def __init__(self, message: str, *, field: str) -> None:
         super().__init__(message)
         self.field = field
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """By pickle, to another process."""
+        return partial(ContractMismatchError, field=self.field), self.args
 
 
 class StageError(EdgexError, RuntimeError):

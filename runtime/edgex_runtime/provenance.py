@@ -2,7 +2,9 @@
 
 import datetime
 import hashlib
+import os
 import platform
+import time
 from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
@@ -20,8 +22,13 @@ def tool_versions(packages: Iterable[str]) -> dict[str, str]:
 
 
 def now() -> str:
-    """The present second, ISO 8601, UTC."""
-    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+    """The present second, ISO 8601, UTC; or that of ``SOURCE_DATE_EPOCH``, for whoever wants the same bytes again.
+
+    https://reproducible-builds.org/specs/source-date-epoch/
+    """
+    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
+    seconds = int(epoch) if epoch.isdecimal() else time.time()
+    return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc).isoformat(timespec="seconds")
 
 
 def file_sha256(path: Path) -> str:

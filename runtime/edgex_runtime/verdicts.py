@@ -31,7 +31,7 @@ def verdict_key(info: EngineInfo, digest: str) -> str:
     parts = {
         "artifact": digest,
         "engine": [info.name, info.version, info.device],
-        "cpu": _cpu_model(),
+        "cpu": cpu_model(),
         "preprocessing": [numpy.__version__, cv2.__version__],
         "golden": _golden_sha256(),
         "schema": SCHEMA_VERSION,
@@ -70,7 +70,7 @@ def _golden_sha256() -> str:
 
 
 @cache
-def _cpu_model() -> str:
+def cpu_model() -> str:
     """Architecture and what /proc/cpuinfo says of the first core; a new instruction set is another CPU."""
     wanted = ("model name", "flags", "Features", "CPU implementer", "CPU part", "CPU variant", "CPU revision")
     try:

@@ -12,8 +12,9 @@ from edgex.networks.checkpoint import save_checkpoint
 from edgex.networks.source import Missing, resolve
 from edgex.networks.xception import NORMALISE, Xception, XceptionConfig
 from edgex_converters.config import ConvertConfig, QuantizeConfig
-from edgex_converters.pipeline import Source, convert
+from edgex_converters.pipeline import convert
 from edgex_converters.result import Conversion, Outcome
+from edgex_converters.source import Source
 from edgex_runtime.dataset import scan
 from edgex_runtime.image import read_image
 from edgex_runtime.spec import DatasetRef, InputSpec, ModelSpec, Provenance, Resize

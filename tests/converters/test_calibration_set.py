@@ -11,9 +11,8 @@ import pytest
 from PIL import Image
 
 from edgex_converters import saved_tensor
+from edgex_converters.calibration import CalibrationSet, choose
 from edgex_converters.config import QuantizeConfig
-from edgex_converters.stages import calibrate
-from edgex_converters.stages.calibrate import Calibration
 from edgex_runtime.dataset import scan
 from edgex_runtime.errors import DatasetError
 from edgex_runtime.image import read_image
@@ -29,9 +28,13 @@ def calib(photos: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(photos / "train", tmp_path / "calib"))
 
 
-def prepare(folder: Path, photos: Path, *, seed: int = 0) -> Calibration:
+def prepare(folder: Path, photos: Path, *, seed: int = 0) -> CalibrationSet:
     config = QuantizeConfig(calibration_images=48, seed=seed)
-    return calibrate.prepare(folder, scan(photos / "val"), SPEC, config)
+    return choose(folder, scan(photos / "val"), SPEC, config)
+
+
+def judge(folder: Path, photos: Path, *, seed: int = 0) -> tuple[str, ...]:
+    return prepare(folder, photos, seed=seed).judge()
 
 
 def spoil(folder: Path, picture: np.ndarray, *, every: int = 1) -> None:
@@ -50,17 +53,17 @@ def convert(checkpoint: Path, calib: Path, out: Path) -> "subprocess.CompletedPr
 
 def test_a_sound_set_is_taken_without_a_word(calib: Path, photos: Path) -> None:
     calibration = prepare(calib, photos)
-    assert calibration.warnings == ()
-    assert calibration.inputs.shape == (48, 64, 64, 3)
-    assert (calibration.source.role, calibration.source.count) == ("calibration", 48)
+    assert calibration.judge() == ()
+    assert calibration.images().shape == (48, 64, 64, 3)
+    assert (calibration.reference.role, calibration.reference.count) == ("calibration", 48)
     assert [sum(path.parent.name == label for path in calibration.paths) for label in LABELS] == [12] * 4
 
 
 def test_the_seed_decides_which_and_the_fingerprint_says_so(calib: Path, photos: Path) -> None:
     first, again, other = (prepare(calib, photos, seed=seed) for seed in (0, 0, 1))
     assert first.paths == again.paths != other.paths
-    assert first.source == again.source
-    assert first.source.fingerprint != other.source.fingerprint
+    assert first.reference == again.reference
+    assert first.reference.fingerprint != other.reference.fingerprint
 
 
 def test_refuses_a_folder_without_images(tmp_path: Path, photos: Path) -> None:
@@ -74,12 +77,12 @@ def test_refuses_one_class_of_several(calib: Path, photos: Path) -> None:
     for label in LABELS[1:]:
         shutil.rmtree(calib / label)
     with pytest.raises(DatasetError, match=r"calibration: .*want two classes or more, found only 'blue'"):
-        prepare(calib, photos)
+        judge(calib, photos)
 
 
 def test_warns_of_a_class_without_photos(calib: Path, photos: Path) -> None:
     shutil.rmtree(calib / "red")
-    (warning,) = prepare(calib, photos).warnings
+    (warning,) = judge(calib, photos)
     assert "1 of the model's 4 classes" in warning
     assert warning.endswith("red")
 
@@ -88,7 +91,7 @@ def test_refuses_copies_of_a_few_photos(calib: Path, photos: Path) -> None:
     for path in calib.rglob("*.png"):
         path.write_bytes((calib / path.parent.name / "000.png").read_bytes())
     with pytest.raises(DatasetError, match=r"want 32 different photos or more, got 4 among 48 .*000\.png 12 times"):
-        prepare(calib, photos)
+        judge(calib, photos)
 
 
 NOISE = np.random.default_rng(0).integers(0, 256, (90, 90, 3), dtype=np.uint8)
@@ -108,12 +111,12 @@ def test_refuses_what_is_no_photo_and_names_the_first(
 ) -> None:
     spoil(calib, picture)
     with pytest.raises(DatasetError, match=rf"got 48 of 48: 48 {words}.*blue/0\d\d\.png first: .*give"):
-        prepare(calib, photos)
+        judge(calib, photos)
 
 
 def test_a_single_black_frame_is_a_warning_that_names_it(calib: Path, photos: Path) -> None:
     spoil(calib, np.full((90, 90, 3), 6, np.uint8), every=32)
-    warnings = [warning for seed in range(3) for warning in prepare(calib, photos, seed=seed).warnings]
+    warnings = [warning for seed in range(3) for warning in judge(calib, photos, seed=seed)]
     assert warnings
     assert all("are black" in warning and "/000.png" in warning for warning in warnings)
 
@@ -125,18 +128,18 @@ def test_refuses_arrays_in_the_place_of_photos(calib: Path, photos: Path) -> Non
     with pytest.raises(
         DatasetError, match=r"64 saved tensors beside 0 pictures, .*000\.npy \(an array, float32 .*normalised already"
     ):
-        prepare(calib, photos)
+        judge(calib, photos)
 
 
 def test_refuses_arrays_beside_photos_and_warns_of_one(calib: Path, photos: Path) -> None:
     first = calib / "blue" / "features.npy"
     np.save(first, np.zeros((3, 64, 64), np.float32))
-    (warning,) = prepare(calib, photos).warnings
+    (warning,) = judge(calib, photos)
     assert f"1 saved tensors among the photos are not read, {first}" in warning
     for index in range(12):
         shutil.copy(first, calib / "red" / f"{index}.npy")
     with pytest.raises(DatasetError, match="13 saved tensors beside 64 pictures"):
-        prepare(calib, photos)
+        judge(calib, photos)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -148,7 +151,7 @@ def test_refuses_float_tiffs_by_name(calib: Path, photos: Path, channels: int) -
         assert cv2.imwrite(str(path.with_suffix(".tiff")), pixels.astype(np.float32) / 255)
         path.unlink()
     with pytest.raises(DatasetError, match=r"\.tiff: want a photo, found an array, float32 .* in a TIFF: .*give"):
-        prepare(calib, photos)
+        judge(calib, photos)
 
 
 def test_a_file_that_is_no_array_is_still_described(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def run_cli(*args: object) -> subprocess.CompletedProcess[str]:
 
 def test_an_export_with_other_answers_fails_parity_and_stops_what_stands_on_it(made, tmp_path: Path) -> None:
     conversion = convert_again(
-        made, tmp_path, OtherWhenExported(made.source.network), formats=("onnx",), precisions=("fp32", "int8")
+        made, tmp_path, OtherWhenExported(made.source.network.get()), formats=("onnx",), precisions=("fp32", "int8")
     )
     exported, quantised = conversion.outcomes
     assert exported.status == "failed"
@@ -73,13 +73,13 @@ def test_an_export_with_other_answers_fails_parity_and_stops_what_stands_on_it(m
 
 
 def test_parity_alone_is_a_parity_error(made, tmp_path: Path) -> None:
-    network = OtherWhenExported(made.source.network)
+    network = OtherWhenExported(made.source.network.get())
     conversion = convert_again(made, tmp_path, network, formats=("onnx",), precisions=("fp32",), calibration=None)
     assert isinstance(conversion.failure(), ParityError)
 
 
 def test_a_network_that_cannot_be_exported_names_the_stage(made, tmp_path: Path) -> None:
-    network = Unexportable(made.source.network)
+    network = Unexportable(made.source.network.get())
     conversion = convert_again(made, tmp_path, network, formats=("onnx",), precisions=("fp32",), calibration=None)
     failure = conversion.failure()
     assert isinstance(failure, StageError)

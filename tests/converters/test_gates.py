@@ -20,7 +20,6 @@ def measured(**changes: float) -> Measurement:
         "agreement": 1.0,
         "difference": 1e-6,
         "sqnr_db": 100.0,
-        "ms": 1.0,
     }
     return Measurement(**(values | changes))  # type: ignore[arg-type]
 

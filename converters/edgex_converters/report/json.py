@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgex_converters.config import ConvertConfig
-from edgex_converters.result import Conversion, Outcome
+from edgex_converters.result import Conversion, Outcome, Step
 from edgex_runtime.atomic import atomic_write
 from edgex_runtime.schema import to_plain
 
@@ -62,6 +62,7 @@ def _artifact(outcome: Outcome, conversion: Conversion) -> dict[str, Any]:
         "file": str(outcome.path) if outcome.path else None,
         "bytes": outcome.bytes,
         "seconds": round(outcome.seconds, 3),
+        "steps": [_step(step) for step in outcome.steps],
         "ms": outcome.ms,
         "metrics": dict(outcome.measured.metrics) if outcome.measured else None,
         "evidence": to_plain(outcome.evidence),
@@ -80,3 +81,12 @@ def _artifact(outcome: Outcome, conversion: Conversion) -> dict[str, Any]:
             for index in differs.tolist()
         ]
     return entry
+
+
+def _step(step: Step) -> dict[str, Any]:
+    return {
+        "name": step.name,
+        "seconds": round(step.seconds, 3),
+        "cached": step.cached,
+        "reproduced": step.reproduced,
+    }

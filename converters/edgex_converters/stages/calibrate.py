@@ -1,15 +1,15 @@
 """Chooses the photos whose activations decide the int8 scales, and refuses those that must not."""
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgex_converters import calibration_check, saved_tensor
+from edgex_converters.calibration_check import Fault
 from edgex_converters.config import QuantizeConfig
-from edgex_converters.evaluation import EvaluationSet
 from edgex_runtime import dataset, image, preprocess
 from edgex_runtime.dataset import Dataset
 from edgex_runtime.errors import DatasetError, ImageError
@@ -20,42 +20,43 @@ FEWEST = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Calibration:
-    """The photos that decide the int8 scales.
+class Decoded:
+    """Photos as they were read.
 
     Attributes:
-        inputs: (N, H, W, 3) uint8 RGB, resized by the contract.
-        paths: Their files.
-        source: What the contract says of them.
-        warnings: What a user should know of them, a line each.
+        inputs: (N, H, W, 3) uint8 RGB, resized by the contract, exactly as the runtime will.
+        faults: Of each photo as it stands in its file.
     """
 
     inputs: NDArray[np.uint8]
-    paths: tuple[Path, ...]
-    source: DatasetRef
-    warnings: tuple[str, ...] = field(default=())
+    faults: tuple[Fault | None, ...]
 
 
-def prepare(folder: Path, evaluation: Dataset, spec: ModelSpec, config: QuantizeConfig) -> Calibration:
-    """Choose photos of a folder, read and judge them.
+def list_photos(folder: Path, spec: ModelSpec) -> tuple[Dataset, tuple[str, ...]]:
+    """List a folder's photos, and say what a user should know of them before any is read.
 
     Raises:
-        DatasetError: If they are missing, too few, of one class, no photos, or stand in the evaluation set too.
-        ImageError: If one cannot be read.
+        DatasetError: If there are none, or they are of one class, or saved tensors stand in their place.
     """
     photos = _scan(folder)
     tensors = [path for path in photos.skipped if saved_tensor.is_tensor_file(path)]
     warnings = calibration_check.judge_tensor_files(tensors, len(photos))
-    warnings += calibration_check.judge_classes(photos.labels, spec.labels)
-    chosen = choose(photos, evaluation, config)
-    paths = tuple(photo.path for photo in chosen.files)
+    return photos, warnings + calibration_check.judge_classes(photos.labels, spec.labels)
+
+
+def decode(chosen: Dataset, spec: ModelSpec) -> Decoded:
+    """Read the photos, and look at each.
+
+    Raises:
+        ImageError: If one cannot be read.
+        DatasetError: If one is a saved tensor.
+    """
     inputs, faults = [], []
-    for path in paths:
-        pixels = _read(path)
+    for photo in chosen.files:
+        pixels = _read(photo.path)
         faults.append(calibration_check.fault_of(pixels))
         inputs.append(preprocess.resize(pixels, spec.input, spec.resize))
-    warnings += calibration_check.judge(faults, paths)
-    return Calibration(inputs=np.stack(inputs), paths=paths, source=_reference(chosen), warnings=warnings)
+    return Decoded(inputs=np.stack(inputs), faults=tuple(faults))
 
 
 def choose(calibration: Dataset, evaluation: Dataset, config: QuantizeConfig) -> Dataset:
@@ -80,14 +81,25 @@ def choose(calibration: Dataset, evaluation: Dataset, config: QuantizeConfig) ->
     return dataset.stratified(calibration, count, np.random.default_rng(config.seed))
 
 
-def compare(calibration: Calibration, evaluation: EvaluationSet) -> tuple[str, ...]:
-    """All that a user should know of the calibration photos, now that the evaluation photos are read too.
+def refuse_copies(chosen: Dataset, hashes: tuple[str, ...]) -> None:
+    """Hold the number of different files, whose digests are `hashes`, to the least there must be.
 
     Raises:
-        DatasetError: If a photo has the very pixels of an evaluation photo.
+        DatasetError: If they are copies of too few.
     """
-    return calibration.warnings + calibration_check.compare(
-        calibration.inputs, calibration.paths, evaluation.inputs, evaluation.paths
+    copies = Counter(hashes)
+    if len(copies) < FEWEST:
+        digest, count = copies.most_common(1)[0]
+        raise DatasetError(
+            f"calibration: want {FEWEST} different photos or more, got {len(copies)} among {len(hashes)} in "
+            f"{chosen.root}, {chosen.files[hashes.index(digest)].path} {count} times: add photos"
+        )
+
+
+def reference(chosen: Dataset, hashes: tuple[str, ...]) -> DatasetRef:
+    """What the contract says of the chosen photos, whose files' digests are `hashes`."""
+    return DatasetRef(
+        role="calibration", path=str(chosen.root), count=len(hashes), fingerprint=dataset.fingerprint_of(hashes)
     )
 
 
@@ -110,22 +122,3 @@ def _read(path: Path) -> NDArray[np.uint8]:
         if tensor is None:
             raise
         raise DatasetError(f"calibration: {path}: want a photo, found {tensor}: {saved_tensor.ADVICE}") from error
-
-
-def _reference(chosen: Dataset) -> DatasetRef:
-    """What the contract says of the chosen photos.
-
-    Raises:
-        DatasetError: If they are copies of too few.
-    """
-    hashes = chosen.content_hashes()
-    copies = Counter(hashes)
-    if len(copies) < FEWEST:
-        digest, count = copies.most_common(1)[0]
-        raise DatasetError(
-            f"calibration: want {FEWEST} different photos or more, got {len(copies)} among {len(hashes)} in "
-            f"{chosen.root}, {chosen.files[hashes.index(digest)].path} {count} times: add photos"
-        )
-    return DatasetRef(
-        role="calibration", path=str(chosen.root), count=len(hashes), fingerprint=dataset.fingerprint_of(hashes)
-    )

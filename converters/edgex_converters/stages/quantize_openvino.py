@@ -9,6 +9,7 @@ from nncf.quantization.range_estimator import RangeEstimatorParameters, RangeEst
 
 from edgex_converters.config import Range
 from edgex_converters.stage import Job
+from edgex_converters.stages.openvino_names import number_by_place
 
 # None is NNCF's own choice of estimator: the extremes of all photos.
 _RANGES: dict[Range, RangeEstimatorParameters | None] = {
@@ -39,4 +40,5 @@ def run(job: Job, source: Path | None, destination: Path) -> None:
         subset_size=len(images),
         advanced_parameters=settings,
     )
+    number_by_place(model)
     openvino.save_model(model, destination, compress_to_fp16=False)

@@ -11,8 +11,11 @@ from edgex_runtime.selftest import record_golden
 from edgex_runtime.spec import ModelSpec
 
 
-def run(path: Path, spec: ModelSpec, *, threads: int | None) -> None:
+def run(path: Path, spec: ModelSpec, *, threads: int | None) -> ModelSpec:
     """Record the artifact's golden logits, write `spec` with them, and load the file as a user would.
+
+    Returns:
+        The contract as written.
 
     Raises:
         ContractMismatchError: If the sealed file does not pass its own self-test.
@@ -22,5 +25,7 @@ def run(path: Path, spec: ModelSpec, *, threads: int | None) -> None:
         golden = record_golden(engine, spec)
     finally:
         engine.close()
-    write_spec(path, replace(spec, golden=golden))
+    written = replace(spec, golden=golden)
+    write_spec(path, written)
     Model(path, threads=threads).close()
+    return written

@@ -1,66 +1,56 @@
 """Runs an artifact, in the engine that will run it, on the evaluation images, and measures it against the reference."""
 
-import statistics
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgex_converters.evaluation import EvaluationSet
+from edgex_converters.evaluation import Progress
 from edgex_converters.gates import Measurement
 from edgex_runtime import evaluate
-from edgex_runtime.engines.engine import Engine, EngineOptions
+from edgex_runtime.engines.engine import EngineOptions
 from edgex_runtime.engines.registry import open_engine
 
-Progress = Callable[[int, int], None]
 
-
-def measure(
-    path: Path, images: EvaluationSet, *, threads: int | None, progress: Progress
-) -> tuple[Measurement, NDArray[np.float32]]:
-    """Measure one artifact.
+def run(path: Path, inputs: NDArray[np.uint8], *, threads: int | None, progress: Progress) -> NDArray[np.float32]:
+    """Run one artifact, one image at a time: the batch that a camera has.
 
     Args:
         path: The model file.
-        images: Prepared evaluation images with the reference's logits.
+        inputs: (N, H, W, 3) uint8 RGB, resized by the contract.
         threads: For the engine.
         progress: Called with (done, all) after each image.
 
     Returns:
-        The figures, and the artifact's logits, (N, classes).
+        The artifact's logits, (N, classes).
     """
     engine = open_engine(path, EngineOptions(threads=threads))
+    logits = []
     try:
-        logits, times_ms = _run(engine, images, progress)
+        for index in range(len(inputs)):
+            logits.append(engine.run(np.ascontiguousarray(inputs[index : index + 1]))[0])
+            progress(index + 1, len(inputs))
     finally:
         engine.close()
-    correct = int((logits.argmax(1) == images.labels).sum())
-    accuracy = evaluate.wilson(correct, len(images))
-    return (
-        Measurement(
-            images=len(images),
-            accuracy=accuracy.value,
-            accuracy_low=accuracy.low,
-            accuracy_high=accuracy.high,
-            reference_accuracy=images.reference_accuracy,
-            agreement=evaluate.agreement(images.reference, logits),
-            difference=evaluate.max_abs_difference_of_range(images.reference, logits),
-            sqnr_db=evaluate.sqnr_db(images.reference, logits),
-            ms=statistics.median(times_ms),
-        ),
-        logits,
+    return np.stack(logits)
+
+
+def measure(logits: NDArray[np.float32], reference: NDArray[np.float32], labels: NDArray[np.int64]) -> Measurement:
+    """Measure an artifact's logits.
+
+    Args:
+        logits: (N, classes) of the artifact.
+        reference: (N, classes) of the PyTorch network on the same images.
+        labels: (N,) true classes.
+    """
+    accuracy = evaluate.wilson(int((logits.argmax(1) == labels).sum()), len(labels))
+    return Measurement(
+        images=len(labels),
+        accuracy=accuracy.value,
+        accuracy_low=accuracy.low,
+        accuracy_high=accuracy.high,
+        reference_accuracy=float((reference.argmax(1) == labels).mean()),
+        agreement=evaluate.agreement(reference, logits),
+        difference=evaluate.max_abs_difference_of_range(reference, logits),
+        sqnr_db=evaluate.sqnr_db(reference, logits),
     )
-
-
-def _run(engine: Engine, images: EvaluationSet, progress: Progress) -> tuple[NDArray[np.float32], list[float]]:
-    """One image at a time: the batch that a camera has."""
-    logits, times_ms = [], []
-    for index in range(len(images)):
-        batch = np.ascontiguousarray(images.inputs[index : index + 1])
-        start_ns = time.perf_counter_ns()
-        logits.append(engine.run(batch)[0])
-        times_ms.append((time.perf_counter_ns() - start_ns) / 1e6)
-        progress(index + 1, len(images))
-    return np.stack(logits), times_ms

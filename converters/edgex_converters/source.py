@@ -1,0 +1,67 @@
+"""What is converted: a network and its contract."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from edgex_runtime.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class LazyNetwork:
+    """A network that is built when somebody first needs it: never, where everything is in the cache.
+
+    Args:
+        load: Builds the network, in evaluation mode. It goes to other processes by pickle.
+        identity: Says what the network computes: equal only if weights and code are. Whoever gives it answers for that.
+            None where nothing says it: nothing that is made of such a network is kept.
+    """
+
+    def __init__(self, load: "Callable[[], nn.Module]", identity: str | None) -> None:
+        self.identity = identity
+        self._load = load
+        self._network: nn.Module | None = None
+
+    def get(self) -> "nn.Module":
+        """The network; built once in each process."""
+        if self._network is None:
+            self._network = self._load()
+        return self._network
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """To another process goes how to build it, not what was built."""
+        return LazyNetwork, (self._load, self.identity)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Source:
+    """What is converted.
+
+    Attributes:
+        network: (N, H, W, 3) uint8 RGB → (N, classes) float32 logits, in evaluation mode. Only a `LazyNetwork` with an
+            identity can be told from another one: what is made of any other is not kept for the next run.
+        spec: Its contract.
+        sha256: Of the file that its weights came from.
+    """
+
+    network: "nn.Module | LazyNetwork"
+    spec: ModelSpec
+    sha256: str
+
+    def lazy_network(self) -> LazyNetwork:
+        """The network as what can be built later."""
+        if isinstance(self.network, LazyNetwork):
+            return self.network
+        return LazyNetwork(_Holder(self.network), identity=None)
+
+
+class _Holder:
+    """A network that is there already, as what builds one."""
+
+    def __init__(self, network: "nn.Module") -> None:
+        self._network = network
+
+    def __call__(self) -> "nn.Module":
+        return self._network

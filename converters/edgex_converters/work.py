@@ -1,0 +1,96 @@
+"""The heavy steps, each a function that writes what it makes into a folder: they run here or in a process of their own.
+
+A step imports its tools when it runs, and what the tools print goes into `log`.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from edgex_converters import timing
+from edgex_converters.delivery import copy_artifact
+from edgex_converters.evaluation import Progress, open_inputs
+from edgex_converters.source import LazyNetwork
+from edgex_converters.stage import Job, Stage, load_entry
+from edgex_converters.target import Target
+from edgex_converters.tool_output import tail, tool_output_to
+from edgex_runtime.errors import EdgexError, StageError
+from edgex_runtime.metadata.registry import artifact_sha256
+from edgex_runtime.schema import to_plain
+from edgex_runtime.spec import ModelSpec
+
+LOGITS = "logits.npy"
+FAULT = "portability.json"
+TIMES = "times.json"
+SEAL = "seal.json"
+
+
+def load_tools(stages: tuple[Stage, ...], log: Path) -> None:
+    """Import what the stages need.
+
+    Raises:
+        MissingExtraError: If a tool is not installed.
+    """
+    with tool_output_to(log):
+        for stage in stages:
+            stage.load()
+            stage.load_description()
+
+
+def make(folder: Path, stage: Stage, job: Job, source: Path | None, filename: str, log: Path) -> None:
+    """Make an artifact, its contract not yet inside.
+
+    Raises:
+        StageError: If the tool broke; the message ends with the last lines that it printed.
+    """
+    path = folder / filename
+    try:
+        with tool_output_to(log):
+            run, describe = stage.load(), stage.load_description()
+            run(job, source, path)
+            if describe is not None:
+                describe(path, job.spec)
+    except EdgexError:
+        raise
+    # The tools raise what they like, from AssertionError to C++ classes of their own; here is where that ends.
+    except Exception as error:
+        first = (str(error).strip() or "no message").splitlines()[0]
+        raise StageError(f"{stage.name} broke: {type(error).__name__}: {first}{tail(log)}") from error
+    if not path.is_file():
+        raise StageError(f"{stage.name} ended without an error and without a file{tail(log)}")
+
+
+def run_reference(folder: Path, network: LazyNetwork, inputs: Path, log: Path, progress: Progress) -> None:
+    """Write the network's logits."""
+    with tool_output_to(log):
+        run = load_entry("edgex_converters.stages.reference:run")
+        np.save(folder / LOGITS, run(network.get(), open_inputs(inputs), progress))
+
+
+def verify(
+    folder: Path, stage: Stage, path: Path, inputs: Path, threads: int | None, log: Path, progress: Progress
+) -> None:
+    """Write an artifact's logits, and why it would answer differently on another CPU, if it would."""
+    with tool_output_to(log):
+        run = load_entry("edgex_converters.stages.verify:run")
+        np.save(folder / LOGITS, run(path, open_inputs(inputs), threads=threads, progress=progress))
+        fault = load_entry(stage.portability)(path) if stage.portability else None
+    (folder / FAULT).write_text(json.dumps(fault), encoding="utf-8")
+
+
+def seal(folder: Path, raw: Path, sealed: Path, spec: ModelSpec, threads: int | None, log: Path) -> None:
+    """Copy an artifact to `sealed`, write its contract into it, and note what only a run of it could tell."""
+    with tool_output_to(log):
+        copy_artifact(raw, sealed)
+        written = load_entry("edgex_converters.stages.seal:run")(sealed, spec, threads=threads)
+    note = {"golden": to_plain(written.golden), "date": spec.provenance.date, "sha256": artifact_sha256(sealed)}
+    (folder / SEAL).write_text(json.dumps(note), encoding="utf-8")
+
+
+def time_artifacts(folder: Path, paths: Mapping[Target, Path], inputs: Path, threads: int | None, log: Path) -> None:
+    """Write the milliseconds an image of each artifact, all in turn."""
+    with tool_output_to(log):
+        ms = timing.time_artifacts(paths, open_inputs(inputs), threads=threads)
+    (folder / TIMES).write_text(json.dumps({str(target): value for target, value in ms.items()}), encoding="utf-8")
