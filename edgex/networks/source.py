@@ -62,6 +62,11 @@ def resolve(source: str, missing: Missing) -> Source:
         return complete(source, load(SCHEMES[scheme], source, name, missing), missing)
     if _FUNCTION.fullmatch(source):
         return complete(source, load(FUNCTION, source, source, missing), missing)
+    if path.is_file() and path.suffix.lower() == ".onnx":
+        raise BadInputError(
+            f"{path}: want a torch network to convert, got an ONNX file: give the torch network that it came from, as "
+            "package.module:function or .pt2; `edgex live` and `edgex eval` run the file as it is, with --spec spec.toml"
+        )
     found = f"a {path.suffix or 'suffixless'} file" if path.is_file() else "no such file"
     raise BadInputError(f"{source}: want {GRAMMAR}, got {found}")
 

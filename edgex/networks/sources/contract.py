@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from edgex.networks.deploy import Deployed
-from edgex.networks.sources.offer import Missing, Offer, Size
+from edgex.networks.sources.offer import Missing, Offer
 from edgex_converters.pipeline import Source
 from edgex_runtime.errors import BadInputError, SpecError
 from edgex_runtime.spec import InputSpec, ModelSpec, Normalise, Resize
@@ -162,15 +162,3 @@ def _crop_fraction(offer: Offer, missing: Missing) -> float:
     if offer.crop_fraction is not None and missing.resize in (None, offer.resize):
         return offer.crop_fraction
     return 1.0
-
-
-def parse_size(text: str) -> Size:
-    """Height and width as typed.
-
-    >>> parse_size("224"), parse_size("192x256")
-    ((224, 224), (192, 256))
-    """
-    words = text.lower().split("x")
-    if len(words) > 2 or not all(word.isascii() and word.isdigit() and int(word) for word in words):
-        raise ValueError(f"want a size such as 224 or 192x256 (height x width), got {text!r}")
-    return int(words[0]), int(words[-1])

@@ -1,5 +1,6 @@
 """`model.pt2`: a program that `torch.export.save` wrote; its own signature says size and layout."""
 
+import zipfile
 from pathlib import Path
 from typing import Literal
 
@@ -37,7 +38,7 @@ def _read(path: Path) -> ExportedProgram:
     try:
         return torch.export.load(path)
     # A zip that is none, a member that is missing, a schema of another torch.
-    except (OSError, RuntimeError, ValueError, KeyError, AssertionError) as error:
+    except (OSError, RuntimeError, ValueError, KeyError, AssertionError, zipfile.BadZipFile) as error:
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ModelFileError(f"{path}: want a program by torch.export.save, torch cannot read it: {first}") from error
 

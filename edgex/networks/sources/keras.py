@@ -3,6 +3,7 @@
 import difflib
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -153,9 +154,6 @@ def _build(
         reason = "random weights know no classes" if weights == "none" else "a file of weights names no classes"
         arguments["classes"] = require_classes(source, missing, reason)
         arguments["weights"] = None
-    if weights not in ("default", "none"):
-        _require_file(Path(weights))
-        arguments["weights"] = weights
     layouts: tuple[tuple[str, Literal["NCHW", "NHWC"]], ...] = (("channels_first", "NCHW"), ("channels_last", "NHWC"))
     refusal: Exception | None = None
     for data_format, layout in layouts:
@@ -164,20 +162,39 @@ def _build(
             arguments["input_shape"] = (3, *size) if layout == "NCHW" else (*size, 3)
         with _image_data_format(keras, data_format), seeded(), _fetched(source):
             try:
-                return build(**arguments), layout
-            # ConvNeXt and NASNet refuse channels_first by this class; whatever else is wrong, channels_last shows too.
+                model = build(**arguments)
+            # DenseNet and ConvNeXt refuse channels_first so; whatever else is wrong shows with channels_last too.
             except ValueError as error:
                 refusal = error
+                continue
+        if weights not in ("default", "none"):
+            _load_weights(source, model, Path(weights))
+        return model, layout
     reason = str(refusal).strip().partition("\n")[0]
-    if weights not in ("default", "none"):
-        raise WeightsError(f"{weights}: not of {source} with the classes and size that were given: {reason}")
     raise BadInputError(f"{source}: Keras does not build it so: {reason}") from refusal
 
 
-def _require_file(path: Path) -> None:
+def _load_weights(source: str, model: Any, path: Path) -> None:
+    """Load a file, all of it: Keras only warns where one lacks a layer, and leaves that layer at random values."""
     if path.suffix.lower() not in (".h5", ".keras") or not path.is_file():
         found = "no such file" if not path.is_file() else path.suffix or "no suffix"
-        raise WeightsError(f"{path}: want Keras weights (.weights.h5, .h5), 'default' or 'none', got {found}")
+        raise WeightsError(f"{path}: want Keras weights (.weights.h5, .h5, .keras), 'default' or 'none', got {found}")
+    floats = [variable for variable in model.weights if variable.dtype.startswith("float")]
+    for variable in floats:
+        variable.assign(np.full(tuple(variable.shape), np.nan, np.float32))
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Skipping ")
+            model.load_weights(path)
+    except (ValueError, KeyError, OSError) as error:
+        reason = (str(error).strip() or type(error).__name__).partition("\n")[0]
+        raise WeightsError(f"{path}: not of {source} with the classes that were given: {reason}") from error
+    left = [variable.path for variable in floats if not torch.isfinite(variable.value).all()]
+    if left:
+        raise WeightsError(
+            f"{path}: not of {source} with the classes that were given: it has no finite values for {len(left)} of "
+            f"{len(floats)} tensors, {', '.join(left[:3])} …"
+        )
 
 
 @contextmanager
