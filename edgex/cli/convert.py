@@ -1,6 +1,7 @@
 """`edgex convert`, also `convert-model`: a trained network → ONNX, OpenVINO and TFLite files, each with its proof."""
 
 import json
+import math
 import shlex
 import sys
 from pathlib import Path
@@ -14,6 +15,9 @@ from edgex_converters.target import FORMATS, PRECISIONS
 from edgex_runtime.dataset import split_folders
 from edgex_runtime.errors import BadInputError
 from edgex_runtime.spec import ModelSpec, ResizeMode
+
+# One number a channel: R, G, B.
+Three = tuple[float, float, float]
 
 
 class CommaList(click.ParamType[tuple[str, ...]]):
@@ -31,6 +35,37 @@ class CommaList(click.ParamType[tuple[str, ...]]):
             if word not in self._choices:
                 self.fail(f"want {', '.join(self._choices)}, separated by commas, got {word!r}", param, ctx)
         return tuple(dict.fromkeys(words))
+
+
+class SizeType(click.ParamType[tuple[int, int]]):
+    """`224`, or `192x256`: height × width."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        """Split and check."""
+        words = [value] if isinstance(value, int) else str(value).lower().split("x")
+        if len(words) > 2 or not all(str(word).isascii() and str(word).isdigit() and int(word) for word in words):
+            self.fail(f"want a size such as 224, or 192x256 for height x width, got {value!r}", param, ctx)
+        return int(words[0]), int(words[-1])
+
+
+class ChannelsType(click.ParamType[Three]):
+    """`R,G,B`, or one number for all three."""
+
+    name = "R,G,B"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Three:
+        """Split and check."""
+        if isinstance(value, tuple):
+            return value[0], value[1], value[2]
+        try:
+            numbers = tuple(float(word) for word in str(value).split(","))
+        except ValueError:
+            numbers = ()
+        if len(numbers) not in (1, 3) or not all(math.isfinite(number) for number in numbers):
+            self.fail(f"want one number a channel, R,G,B, in pixels 0..255, got {value!r}", param, ctx)
+        return numbers[0], numbers[len(numbers) // 2], numbers[-1]
 
 
 @click.command(name="convert", context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -79,13 +114,17 @@ class CommaList(click.ParamType[tuple[str, ...]]):
     help="Stages at a time, where they do not wait for each other; each in a process with memory of its own.",
 )
 @click.option("--no-cache", is_flag=True, help="Make everything anew, and keep nothing for the next run.")
-@click.option("--labels", type=click.Path(path_type=Path), help="For weights without a contract: a label a line.")
+@click.option("--weights", metavar="none|default|FILE", help="Of a library's network. [default: those it publishes]")
+@click.option("--labels", type=click.Path(path_type=Path), help="Where SOURCE names no classes: a label a line.")
 @click.option(
     "--resize",
     type=click.Choice(["crop", "stretch", "letterbox"]),
-    help="For weights without a contract: how photos become the input.",
+    help="Where SOURCE does not say it: how photos become the input.",
 )
-@click.option("--crop-fraction", default=1.0, show_default=True, help="With --resize crop.")
+@click.option("--crop-fraction", type=float, help="With --resize crop. [default: the library's, else 1]")
+@click.option("--input-size", type=SizeType(), metavar="SIZE", help="Where SOURCE does not say it: 224, or 192x256.")
+@click.option("--mean", type=ChannelsType(), metavar="R,G,B", help="Where SOURCE does not say it: in pixels 0..255.")
+@click.option("--std", type=ChannelsType(), metavar="R,G,B", help="As --mean; 0 and 1 where the network scales itself.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON on stdout.")
 def command(
     source: str,
@@ -102,15 +141,28 @@ def command(
     threads: int | None,
     jobs: int,
     no_cache: bool,
+    weights: str | None,
     labels: Path | None,
     resize: ResizeMode | None,
-    crop_fraction: float,
+    crop_fraction: float | None,
+    input_size: tuple[int, int] | None,
+    mean: Three | None,
+    std: Three | None,
     as_json: bool,
 ) -> None:
-    """Convert SOURCE, and prove that each file still does what the network did.
+    r"""Convert SOURCE, and prove that each file still does what the network did.
 
-    SOURCE is a checkpoint that `edgex train` made; Xception weights by Keras's or timm's names (.safetensors, .h5,
-    .keras); or `xception`, the ImageNet weights.
+    \b
+    SOURCE is one of
+      FILE.safetensors                          a checkpoint that `edgex train` made
+      FILE.safetensors, .h5, .keras             weights of an Xception, by Keras's or timm's names
+      xception                                  the same with its ImageNet weights
+      timm:NAME, torchvision:NAME, keras:NAME   a network of that library
+      package.module:function                   what it returns, a torch.nn.Module of (N, 3, H, W) floats
+      FILE.pt2                                  a program by torch.export.save, with a free batch
+
+    Preprocessing and labels come from the library; what it does not say is asked for by the flag that says it, and a
+    flag wins. `--weights none` draws weights at random, for a try.
 
     Exit code 4: a file's answers differ from the network's. 5: an int8 file fails its accuracy gate. Such files stand
     under OUT/rejected, and say so themselves.
@@ -122,7 +174,16 @@ def command(
     from edgex_converters.pipeline import convert
     from edgex_converters.report.report import HTML_NAME, write_report
 
-    model = resolve(source, Missing(labels=labels, resize=resize, crop_fraction=crop_fraction))
+    missing = Missing(
+        weights=weights,
+        labels=labels,
+        resize=resize,
+        crop_fraction=crop_fraction,
+        input_size=input_size,
+        mean=mean,
+        std=std,
+    )
+    model = resolve(source, missing)
     try:
         config = ConvertConfig(
             name=name or model.spec.name,

@@ -18,7 +18,7 @@ except ModuleNotFoundError as error:
 _log = logging.getLogger(__name__)
 
 # The connection's own errors pass through the hub's client as they are; its module of errors knows their base class.
-_HUB_ERRORS: tuple[type[Exception], ...] = (OSError, errors.HTTPError)
+HUB_ERRORS: tuple[type[Exception], ...] = (OSError, errors.HTTPError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +88,7 @@ def download(file: HubFile, *, cache: Path | None = None, endpoint: str | None =
             endpoint=endpoint,
             local_files_only=trouble is not None,
         )
-    except _HUB_ERRORS as error:
+    except HUB_ERRORS as error:
         reason = str(trouble or error).partition("\n")[0]
         raise BadInputError(
             f"{file}: want weights from the Hugging Face hub, cannot get them and none are cached: {reason}; "
@@ -105,7 +105,7 @@ def _trouble(file: HubFile, endpoint: str | None) -> Exception | None:
     url = hf_hub_url(file.repo, file.filename, revision=file.revision, endpoint=endpoint)
     try:
         get_hf_file_metadata(url, endpoint=endpoint)
-    except _HUB_ERRORS as error:
+    except HUB_ERRORS as error:
         _log.info("%s: not from the hub (%s), but from the cache", file, error)
         return error
     return None

@@ -1,26 +1,29 @@
 """What `convert-model` takes: from the SOURCE that a user typed to a network and its contract.
 
-A checkpoint is only built when something has to be run: its own contract says what it is, and torch is not imported
+A network of ours is only built when something has to be run: its contract stands without it, and torch is not imported
 before (a conversion whose stages are all in the cache never does).
 """
 
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgex.networks.sources.contract import contract_of, read_labels
+from edgex.networks.sources.facts import Facts, Missing
+from edgex.networks.sources.registry import FILES, FUNCTION, SCHEMES, Scheme, load
 from edgex_converters.keys import code_digest
 from edgex_converters.source import LazyNetwork, Source
 from edgex_runtime.errors import BadInputError, SpecError
 from edgex_runtime.metadata.registry import read_spec
 from edgex_runtime.provenance import file_sha256
-from edgex_runtime.spec import InputSpec, ModelSpec, Resize, ResizeMode
+from edgex_runtime.spec import ModelSpec
 
 if TYPE_CHECKING:
     from torch import nn
 
-_WEIGHT_FILES = (".safetensors", ".h5", ".keras")
+__all__ = ["GRAMMAR", "Missing", "resolve"]
 
 
 def _imagenet() -> Path:
@@ -29,22 +32,18 @@ def _imagenet() -> Path:
     return imagenet_weights()
 
 
+_WEIGHT_FILES = (".safetensors", ".h5", ".keras")
 _NAMED: dict[str, Callable[[], Path]] = {"xception": _imagenet}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Missing:
-    """What weights without a contract do not say, and the user has to.
-
-    Attributes:
-        labels: A text file with one label a line, in the order of the logits.
-        resize: How photos become the network's input.
-        crop_fraction: With the resize ``crop``.
-    """
-
-    labels: Path | None = None
-    resize: ResizeMode | None = None
-    crop_fraction: float = 1.0
+_FUNCTION = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
+_SCHEMES = {**SCHEMES, **FILES}
+GRAMMAR = ", ".join(
+    [
+        "a checkpoint (.safetensors)",
+        f"Xception weights ({', '.join(_WEIGHT_FILES)})",
+        "xception",
+        *(scheme.example for scheme in (*_SCHEMES.values(), FUNCTION)),
+    ]
+)
 
 
 def resolve(source: str, missing: Missing) -> Source:
@@ -52,21 +51,51 @@ def resolve(source: str, missing: Missing) -> Source:
 
     Args:
         source: A checkpoint of ours; weights of an Xception by Keras's or timm's names (`.safetensors`, `.h5`,
-            `.keras`); ``xception`` for the ImageNet weights from the Hugging Face hub.
-        missing: What a file without a contract leaves open.
+            `.keras`); ``xception`` for the ImageNet weights from the Hugging Face hub; a row of
+            `sources.registry`: ``timm:NAME``, ``torchvision:NAME``, ``keras:NAME``, ``package.module:function``, a
+            file ``.pt2``.
+        missing: What the source leaves open.
 
     Raises:
         BadInputError: If the source is none of these.
-        SpecError: If something is not said by the file nor in `missing`, or said by both.
+        MissingExtraError: If the library that it names is not installed.
+        SpecError: If something is not said by the source nor in `missing`, or said by both.
         WeightsError: If the weights do not fit.
     """
-    path = _NAMED[source]() if source in _NAMED else Path(source)
-    if not path.is_file() or path.suffix.lower() not in _WEIGHT_FILES:
-        found = "no such file" if not path.is_file() else f"a {path.suffix or 'suffixless'} file"
+    path = Path(source)
+    scheme, colon, name = source.partition(":")
+    if source in _NAMED:
+        return _ours(_NAMED[source](), missing)
+    if path.is_file() and path.suffix.lower() in _WEIGHT_FILES:
+        return _ours(path, missing)
+    if path.is_file() and path.suffix.lower() in FILES:
+        return _theirs(FILES[path.suffix.lower()], source, source, missing)
+    if colon and name and scheme in SCHEMES:
+        return _theirs(SCHEMES[scheme], source, name, missing)
+    if _FUNCTION.fullmatch(source):
+        return _theirs(FUNCTION, source, source, missing)
+    if path.is_file() and path.suffix.lower() == ".onnx":
         raise BadInputError(
-            f"{source}: want a checkpoint (.safetensors), Xception weights ({', '.join(_WEIGHT_FILES)}) or "
-            f"'xception', got {found}"
+            f"{path}: want a torch network to convert, got an ONNX file: give the torch network that it came from, as "
+            "package.module:function or .pt2; `edgex live` and `edgex eval` run the file as it is, given --spec"
         )
+    found = f"a {path.suffix or 'suffixless'} file" if path.is_file() else "no such file"
+    raise BadInputError(f"{source}: want {GRAMMAR}, got {found}")
+
+
+def _theirs(scheme: Scheme, source: str, rest: str, missing: Missing) -> Source:
+    """A network whose code is a library's or the user's."""
+    offer = load(scheme, source, rest, missing)
+    from edgex.networks.sources.complete import complete
+
+    return complete(source, offer, missing)
+
+
+def _ours(path: Path, missing: Missing) -> Source:
+    """A network whose code is here."""
+    for flag in ("weights", "input_size", "mean", "std"):
+        if getattr(missing, flag) is not None:
+            raise SpecError(f"{path}: its weights, size and scaling are known: leave --{flag.replace('_', '-')} out")
     spec = read_spec(path) if path.suffix.lower() == ".safetensors" else None
     if spec is not None:
         _refuse_overrides(path, missing)
@@ -94,40 +123,16 @@ def _build(path: Path, spec: ModelSpec) -> "nn.Module":
 
 
 def _spec_of_weights(path: Path, missing: Missing) -> ModelSpec:
+    """Of an Xception whose file says little more than its weights."""
+    from edgex.networks.tensor_file import labels_in
     from edgex.networks.xception import NORMALISE, XceptionConfig
 
-    labels = _labels(path, missing)
-    if missing.resize is None:
-        raise SpecError(
-            f"{path}: nothing in it says how photos were resized in training: give --resize crop, stretch or letterbox"
-        )
-    size = XceptionConfig(classes=len(labels)).image_size
-    try:
-        resize = Resize(mode=missing.resize, crop_fraction=missing.crop_fraction)
-        return ModelSpec(
-            name=path.stem,
-            labels=labels,
-            input=InputSpec(height=size, width=size),
-            resize=resize,
-            normalise=NORMALISE,
-        )
-    except ValueError as error:
-        raise SpecError(f"{path}: {error}") from error
-
-
-def _labels(path: Path, missing: Missing) -> tuple[str, ...]:
-    if missing.labels is not None:
-        try:
-            lines = missing.labels.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise SpecError(f"{missing.labels}: want a text file with one label a line: {error}") from error
-        return tuple(line.strip() for line in lines if line.strip())
-    from edgex.networks.tensor_file import labels_in
-
-    labels = labels_in(path) if path.suffix.lower() == ".safetensors" else None
-    if labels is None:
-        raise SpecError(f"{path}: nothing in it names its classes: give --labels FILE, one label a line")
-    return labels
+    labels = read_labels(missing)
+    if labels is None and path.suffix.lower() == ".safetensors":
+        labels = labels_in(path)
+    side = XceptionConfig().image_size
+    facts = Facts(title=path.stem, sha256="", labels=labels, input_size=(side, side), normalise=NORMALISE)
+    return contract_of(str(path), facts, missing)
 
 
 def _refuse_overrides(path: Path, missing: Missing) -> None:

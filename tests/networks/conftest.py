@@ -1,12 +1,14 @@
-"""Keras on its torch backend, and Xceptions with random weights built from its layers."""
+"""Keras on its torch backend, Xceptions with random weights built from its layers, and what a conversion needs."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
 from edgex.networks.xception import Xception, XceptionConfig
 
@@ -23,6 +25,45 @@ def keras(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         import keras
 
         yield keras
+
+
+class Silent:
+    """An observer that listens to nothing."""
+
+    def begin(self, step: str) -> None:
+        pass
+
+    def advance(self, done: int, total: int) -> None:
+        pass
+
+    def finish(self, outcome: object) -> None:
+        pass
+
+
+@pytest.fixture
+def silent() -> Silent:
+    return Silent()
+
+
+@pytest.fixture(scope="session")
+def labels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of three labels."""
+    path = tmp_path_factory.mktemp("labels") / "labels.txt"
+    path.write_text("red\ngreen\nblue\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def coloured_photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four noisy photos of each label of `labels`."""
+    root, rng = tmp_path_factory.mktemp("coloured"), np.random.default_rng(0)
+    for place, label in enumerate(("red", "green", "blue")):
+        (root / label).mkdir()
+        for index in range(4):
+            pixels = rng.normal(90, 40, (96, 80, 3))
+            pixels[..., place] += 80
+            Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(root / label / f"{index}.png")
+    return root
 
 
 @pytest.fixture
