@@ -1,6 +1,7 @@
 """The cache alone: an entry is finished and intact, or it is not there."""
 
 import fcntl
+import json
 import os
 import signal
 import subprocess
@@ -10,7 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from edgex.cli.cache import command
 from edgex_converters import cache
 from edgex_converters.cache import open_cache
 from edgex_converters.scratch import scratch_folder
@@ -175,3 +178,15 @@ def test_kill_9_leaves_finished_entries_or_none(root: Path) -> None:
             assert all(kept.find(name) is not None for name in names)
             assert len([path for path in root.iterdir() if path.name.startswith(".making-")]) == 1  # Its own.
         cache.trim(0)
+
+
+def test_the_command_lists_and_removes(root: Path) -> None:
+    add("k", size=2_000_000)
+    listed = json.loads(CliRunner().invoke(command, ["--json"], catch_exceptions=False).stdout)
+    assert listed["path"] == str(root)
+    assert [(entry["key"], entry["step"], entry["about"]) for entry in listed["entries"]] == [("k", "step", "test")]
+    assert "1 entries, 2.0 MB; the limit is 4 GB" in CliRunner().invoke(command, [], catch_exceptions=False).stdout
+    assert CliRunner().invoke(command, ["--limit", "0.01"], catch_exceptions=False).exit_code == 0
+    assert keys() == {"k"}
+    CliRunner().invoke(command, ["--clear"], catch_exceptions=False)
+    assert keys() == set()
