@@ -140,7 +140,7 @@ def command(
     std: Three | None,
     as_json: bool,
 ) -> None:
-    r"""Convert SOURCE, and prove that each file still does what the network did.
+    """Convert SOURCE, and prove that each file still does what the network did.
 
     \b
     SOURCE is one of
@@ -156,7 +156,7 @@ def command(
 
     Exit code 4: a file's answers differ from the network's. 5: an int8 file fails its accuracy gate. Such files stand
     under OUT/rejected, and say so themselves.
-    """
+    """  # noqa: D301 (click wants the character itself before a paragraph that it must not wrap)
     from edgex.networks.source import Missing, resolve
     from edgex_converters.pipeline import convert
     from edgex_converters.report.report import HTML_NAME, write_report
