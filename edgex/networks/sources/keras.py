@@ -108,7 +108,8 @@ def load(source: str, name: str, missing: Missing) -> Offer:
     """
     keras = _import_keras()
     build = _builder(source, keras, name)
-    normalise, color = scaling_of(source, sys.modules[build.__module__].preprocess_input)
+    with _image_data_format("NHWC"):
+        normalise, color = scaling_of(source, sys.modules[build.__module__].preprocess_input)
     weights = missing.weights or "default"
     model, layout = _build(source, build, weights, missing)
     height, width = model.input_shape[2:] if layout == "NCHW" else model.input_shape[1:3]
