@@ -150,7 +150,7 @@ def command(
     std: Three | None,
     as_json: bool,
 ) -> None:
-    r"""Convert SOURCE, and prove that each file still does what the network did.
+    """Convert SOURCE, and prove that each file still does what the network did.
 
     \b
     SOURCE is one of
@@ -169,7 +169,7 @@ def command(
 
     A stage whose inputs, settings, tools and code are those of an earlier run is taken from the cache (`edgex cache`),
     also after an interruption.
-    """
+    """  # noqa: D301 (click wants the character itself before a paragraph that it must not wrap)
     from edgex.networks.source import Missing, resolve
     from edgex_converters.pipeline import convert
     from edgex_converters.report.report import HTML_NAME, write_report

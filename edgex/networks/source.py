@@ -77,7 +77,7 @@ def resolve(source: str, missing: Missing) -> Source:
     if path.is_file() and path.suffix.lower() == ".onnx":
         raise BadInputError(
             f"{path}: want a torch network to convert, got an ONNX file: give the torch network that it came from, as "
-            "package.module:function or .pt2; `edgex live` and `edgex eval` run the file as it is, given --spec"
+            "package.module:function or .pt2; edgex live and edgex eval run the file as it is with --spec spec.toml"
         )
     found = f"a {path.suffix or 'suffixless'} file" if path.is_file() else "no such file"
     raise BadInputError(f"{source}: want {GRAMMAR}, got {found}")

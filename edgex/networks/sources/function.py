@@ -32,17 +32,32 @@ def load(source: str, rest: str, missing: Missing) -> Offer:
     with seeded():
         network = build()
     if not isinstance(network, nn.Module):
-        raise BadInputError(f"{source}: want a function that returns a torch.nn.Module, got {type(network).__name__}")
+        # A Keras model on another backend is none.
+        hint = ": set KERAS_BACKEND=torch" if type(network).__module__.startswith("keras.") else ""
+        found = type(network).__name__
+        raise BadInputError(f"{source}: want a function that returns a torch.nn.Module, got {found}{hint}")
     weights = missing.weights
     if weights == "default":
         raise BadInputError(f"{source}: nobody publishes weights for it: leave --weights out, or give --weights FILE")
-    if weights not in (None, "none"):
+    title = rest.replace(":", "-").rpartition(".")[2]
+    keras = sys.modules.get("keras")
+    if keras is not None and isinstance(network, keras.Model):
+        return _keras_offer(source, network, title, missing)
+    if weights is not None and weights != "none":
         load_state(network, Path(weights))
     return Offer(
         network=network.cpu().eval(),
-        title=rest.replace(":", "-").rpartition(".")[2],
+        title=title,
         sha256=weights_sha256(network) if weights in (None, "none") else file_sha256(Path(weights)),
     )
+
+
+def _keras_offer(source: str, model: nn.Module, title: str, missing: Missing) -> Offer:
+    from edgex.networks.sources.keras import offer_of
+
+    if missing.weights is not None:
+        raise BadInputError(f"{source}: a Keras model loads its weights in the function: leave --weights out")
+    return offer_of(model, title=title, sha256=weights_sha256(model))
 
 
 def _find(rest: str) -> Callable[[], Any]:

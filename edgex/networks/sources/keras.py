@@ -60,19 +60,43 @@ class KerasModule(nn.Module):
         model: Takes float32 images, gives logits. Its batch-norm layers are changed in place to call torch's own
             kernel, which every exporter folds into the convolution before it; Keras's three separate operations stay
             in the ONNX graph, one by one, and lose int8 accuracy there.
+        layout: Of the images that `model` takes.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, layout: Literal["NCHW", "NHWC"]) -> None:
         super().__init__()
         self.model = model
+        self.layout = layout
         for layer in _layers(model):
             if type(layer).__name__ == "BatchNormalization":
                 layer.call = _native_batch_norm(layer)
 
     def forward(self, images: Tensor) -> Tensor:
         """Images in the model's layout → (N, classes)."""
-        logits: Tensor = self.model(images, training=False)
+        # EfficientNet's Rescaling looks the layout up in Keras's settings each time that it is called.
+        with _image_data_format(self.layout):
+            logits: Tensor = self.model(images, training=False)
         return logits
+
+
+def offer_of(model: Any, *, title: str, sha256: str) -> Offer:
+    """A Keras model of the user's own, whose input says its size and layout.
+
+    Args:
+        model: A functional or sequential model on the torch backend.
+        title: As `Offer.title`.
+        sha256: As `Offer.sha256`.
+
+    Raises:
+        BadInputError: If it does not take images of three channels.
+    """
+    shape = getattr(model, "input_shape", None)
+    if not isinstance(shape, tuple) or len(shape) != 4 or 3 not in (shape[1], shape[3]):
+        raise BadInputError(f"{title}: want a Keras model of one input, (N, H, W, 3) or (N, 3, H, W), got {shape}")
+    layout: Literal["NCHW", "NHWC"] = "NHWC" if shape[3] == 3 else "NCHW"
+    height, width = shape[1:3] if layout == "NHWC" else shape[2:]
+    size = (height, width) if height is not None and width is not None else None
+    return Offer(network=KerasModule(model, layout).eval(), title=title, sha256=sha256, input_size=size, layout=layout)
 
 
 def load(source: str, name: str, missing: Missing) -> Offer:
@@ -85,12 +109,13 @@ def load(source: str, name: str, missing: Missing) -> Offer:
     """
     keras = _import_keras()
     build = _builder(source, keras, name)
-    normalise, color = scaling_of(source, sys.modules[build.__module__].preprocess_input)
+    with _image_data_format("NHWC"):
+        normalise, color = scaling_of(source, sys.modules[build.__module__].preprocess_input)
     weights = missing.weights or "default"
-    model, layout = _build(source, keras, build, weights, missing)
+    model, layout = _build(source, build, weights, missing)
     height, width = model.input_shape[2:] if layout == "NCHW" else model.input_shape[1:3]
     return Offer(
-        network=KerasModule(model).eval(),
+        network=KerasModule(model, layout).eval(),
         title=name.lower(),
         sha256=weights_sha256(model) if weights in ("none", "default") else file_sha256(Path(weights)),
         labels=_labels(keras) if weights == "default" and missing.labels is None else None,
@@ -147,7 +172,7 @@ def _builder(source: str, keras: ModuleType, name: str) -> Callable[..., Any]:
 
 
 def _build(
-    source: str, keras: ModuleType, build: Callable[..., Any], weights: str, missing: Missing
+    source: str, build: Callable[..., Any], weights: str, missing: Missing
 ) -> tuple[Any, Literal["NCHW", "NHWC"]]:
     """The model and the layout of its images: torch's own where the family has it, so that no layer permutes."""
     arguments: dict[str, Any] = {"weights": "imagenet", "classifier_activation": None}
@@ -155,13 +180,13 @@ def _build(
         reason = "random weights know no classes" if weights == "none" else "a file of weights names no classes"
         arguments["classes"] = require_classes(source, missing, reason)
         arguments["weights"] = None
-    layouts: tuple[tuple[str, Literal["NCHW", "NHWC"]], ...] = (("channels_first", "NCHW"), ("channels_last", "NHWC"))
+    layouts: tuple[Literal["NCHW", "NHWC"], ...] = ("NCHW", "NHWC")
     refusal: Exception | None = None
-    for data_format, layout in layouts:
+    for layout in layouts:
         size = missing.input_size
         if size is not None:
             arguments["input_shape"] = (3, *size) if layout == "NCHW" else (*size, 3)
-        with _image_data_format(keras, data_format), seeded(), _fetched(source):
+        with _image_data_format(layout), seeded(), _fetched(source):
             try:
                 model = build(**arguments)
             # DenseNet and ConvNeXt refuse channels_first so; whatever else is wrong shows with channels_last too.
@@ -199,10 +224,11 @@ def _load_weights(source: str, model: Any, path: Path) -> None:
 
 
 @contextmanager
-def _image_data_format(keras: ModuleType, data_format: str) -> Iterator[None]:
-    """Layers take the layout that is set while they are built, and keep it."""
+def _image_data_format(layout: Literal["NCHW", "NHWC"]) -> Iterator[None]:
+    """Most layers take the layout that is set while they are built, and keep it."""
+    keras = _import_keras()
     before = keras.config.image_data_format()
-    keras.config.set_image_data_format(data_format)
+    keras.config.set_image_data_format("channels_first" if layout == "NCHW" else "channels_last")
     try:
         yield
     finally:

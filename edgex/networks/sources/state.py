@@ -18,8 +18,9 @@ def load_state(network: nn.Module, path: Path) -> None:
     """
     if path.suffix.lower() != ".safetensors":
         raise WeightsError(
-            f"{path}: want the network's state dict as .safetensors, got {path.suffix or 'no suffix'!r}: pickles run "
-            "code, so save it with safetensors.torch.save_file(network.state_dict(), 'weights.safetensors')"
+            f"{path}: want 'default', 'none' or the network's state dict as .safetensors, got "
+            f"{path.suffix or 'no suffix'!r}: pickles run code, so save it with "
+            "safetensors.torch.save_file(network.state_dict(), 'weights.safetensors')"
         )
     tensors = read_tensors(path)
     state = network.state_dict()
