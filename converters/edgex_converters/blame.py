@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgex_converters.evaluation import EvaluationSet
 from edgex_converters.graph import Array, Graph, Place, require_match
 from edgex_converters.stage import load_entry
 from edgex_runtime.engines.engine import EngineOptions
@@ -24,8 +25,10 @@ from edgex_runtime.engines.registry import open_engine
 from edgex_runtime.errors import BadInputError, StageError
 
 IMAGES = 16
-# A share needs one simulated run for each place and image; four images give it to a few points (docs/benchmarks.md).
-SHARE_IMAGES = 4
+# Multiplications that shares may cost: each place runs what follows it once an image. Xception at 299 gets 4 images, a
+# small network all. A budget of time would give other shares on another machine.
+_BUDGET = 2.2e12
+_FEWEST = 4
 _SAME = 1e-3
 _READERS = {
     ".onnx": "edgex_converters.stages.blame_onnx",
@@ -44,6 +47,7 @@ class LayerError:
         name: As in the reference network: ``block5_sepconv2_pointwise``; between layers ``block5_add``.
         kind: What it computes.
         share: Of the logit error, 0..1; all shares together are 1, or 0 where nothing differs.
+        share_error: Its standard error, from how much the images differ; infinite from one image.
         sqnr_db: Of what leaves it, against the reference; infinite where nothing differs.
         own_sqnr_db: The same, had the reference's layer got the artifact's inputs.
         cosine: Of what leaves it and the reference's.
@@ -55,6 +59,7 @@ class LayerError:
     name: str
     kind: str
     share: float
+    share_error: float
     sqnr_db: float
     own_sqnr_db: float
     cosine: float
@@ -127,7 +132,7 @@ def blame(
     images: NDArray[np.uint8],
     expected: NDArray[np.float32],
     *,
-    share_images: int = SHARE_IMAGES,
+    share_images: int | None = None,
     threads: int | None = None,
     progress: Progress = lambda done, total: None,
 ) -> Blame:
@@ -138,7 +143,7 @@ def blame(
         reference: What it is held against.
         images: (N, H, W, 3) uint8 RGB, resized by the contract.
         expected: (N, classes), the reference's logits, from where the reference really runs.
-        share_images: On how many of the images shares are measured.
+        share_images: On how many of the images shares are measured; None takes as many as the network's size allows.
         threads: Of the artifact's engine.
         progress: Called with (done, all) after each image.
 
@@ -149,17 +154,45 @@ def blame(
     graph = read(path)
     require_match(reference, graph)
     simulation = load_entry("edgex_converters.stages.simulate:Simulation")
+    whole = simulation(reference)
+    if share_images is None:
+        share_images = _affordable(whole.multiplications(np.array(images[:1])), len(graph.places))
     run = _Run(
-        reference=simulation(reference),
+        reference=whole,
         artifact=simulation(graph),
         engine=load_entry(f"{_reader(path)}:tap")(path, graph, threads=threads),
     )
-    chosen = set(np.linspace(0, len(images) - 1, min(share_images, len(images))).round().astype(int).tolist())
+    chosen = spread_over(len(images), share_images)
     spread = float(expected.max() - expected.min())
     for index in range(len(images)):
         run.take(np.array(images[index : index + 1]), expected[index], spread, alone=index in chosen)
         progress(index + 1, len(images))
     return run.conclude(len(images), len(chosen))
+
+
+def diagnose(
+    path: Path, before: Path | None, network: Any, images: EvaluationSet, *, threads: int | None, progress: Progress
+) -> Blame:
+    """Blame the layers of an artifact that a conversion has just made, on a few of its evaluation images.
+
+    Args:
+        path: The artifact.
+        before: The fp32 file that it was made from; None if it was made from the network.
+        network: Of the conversion.
+        images: That the gates judge by.
+        threads: Of the engines.
+        progress: Called with (done, all) after each image.
+
+    Raises:
+        StageError: If the layers cannot be found or told apart.
+    """
+    chosen = spread_over(len(images), IMAGES)
+    inputs = np.ascontiguousarray(images.inputs[chosen])
+    if before is None:
+        reference, expected = read_network(network), images.reference[chosen]
+    else:
+        reference, expected = read(before), logits_of(before, inputs, threads=threads)
+    return blame(path, reference, inputs, expected, threads=threads, progress=progress)
 
 
 def spread_over(count: int, wanted: int = IMAGES) -> list[int]:
@@ -199,7 +232,7 @@ class _Sums:
     own_noise: float = 0.0
     clipped: int = 0
     values: int = 0
-    alone: float = 0.0
+    alone: list[float] = field(default_factory=list)
 
     def take(self, wanted: NDArray[Any], found: NDArray[Any], place: Place) -> None:
         wanted, found = wanted.astype(np.float64), found.astype(np.float64)
@@ -250,29 +283,31 @@ class _Run:
         output = self.reference.graph.output
         for name, sums in self.sums.items():
             swapped = self.reference.with_one(name, self.artifact.place(name, values, image), values)
-            sums.alone += energy((swapped - values[output]).numpy())
+            sums.alone.append(energy((swapped - values[output]).numpy()))
 
     def conclude(self, images: int, share_images: int) -> Blame:
         """Turn the sums into figures."""
-        total = sum(sums.alone for sums in self.sums.values())
+        totals = np.sum([sums.alone for sums in self.sums.values()], axis=0)
         output = self.sums[self.reference.graph.output]
-        layers = [self._layer(name, sums, total) for name, sums in self.sums.items()]
+        layers = [self._layer(name, sums, totals) for name, sums in self.sums.items()]
         return Blame(
             layers=tuple(sorted(layers, key=lambda layer: (-layer.share, layer.sqnr_db))),
             images=images,
             share_images=share_images,
             logits_sqnr_db=sqnr_db(output.signal, output.noise),
             unexplained=_of(self.simulated.noise, output.noise),
-            sum_of_parts=_of(total, self.together),
+            sum_of_parts=_of(float(totals.sum()), self.together),
         )
 
-    def _layer(self, name: str, sums: _Sums, total: float) -> LayerError:
+    def _layer(self, name: str, sums: _Sums, totals: NDArray[np.float64]) -> LayerError:
         reference, place = self.reference.graph[name], self.artifact.graph[name]
+        share, share_error = ratio(np.array(sums.alone), totals)
         scale = math.sqrt(sums.signal * sums.artifact)
         return LayerError(
             name=name,
             kind=place.kind,
-            share=_of(sums.alone, total),
+            share=share,
+            share_error=share_error,
             sqnr_db=sqnr_db(sums.signal, sums.noise),
             own_sqnr_db=sqnr_db(sums.own_signal, sums.own_noise),
             cosine=sums.product / scale if scale else float(sums.signal == sums.artifact),
@@ -286,6 +321,27 @@ def energy(values: NDArray[Any]) -> float:
     """Sum of squares, in double precision."""
     flat = values.astype(np.float64).ravel()
     return float(np.dot(flat, flat))
+
+
+def ratio(parts: NDArray[np.float64], wholes: NDArray[np.float64]) -> tuple[float, float]:
+    """Sum of parts over sum of wholes, each an image, and its standard error (Cochran 1977, Sampling Techniques, 6.4).
+
+    >>> share, error = ratio(np.array([1.0, 3.0]), np.array([4.0, 4.0]))
+    >>> f"{share:.2f} {error:.2f}"
+    '0.50 0.25'
+    """
+    count, whole = len(parts), float(wholes.sum())
+    if whole == 0.0:
+        return 0.0, 0.0
+    share = float(parts.sum()) / whole
+    if count < 2:
+        return share, math.inf
+    return share, math.sqrt(count / (count - 1) * float(np.square(parts - share * wholes).sum())) / whole
+
+
+def _affordable(multiplications: int, places: int) -> int:
+    """How many images shares can be measured on: on average half of the network follows a place."""
+    return max(_FEWEST, int(_BUDGET / max(1, multiplications * places / 2)))
 
 
 def sqnr_db(signal: float, noise: float) -> float:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from edgex_converters import timing
+from edgex_converters.blame import Blame, diagnose
 from edgex_converters.config import ConvertConfig
 from edgex_converters.delivery import copy_artifact, deliver
 from edgex_converters.evaluation import EvaluationSet, prepare
@@ -203,6 +204,10 @@ class _Run:
         )
         fault = load_entry(stage.portability)(path) if stage.portability else None
         verdict = judge(stage.ensures.precision, measured, self.config.gates, portability_fault=fault)
+        layers, blame_fault = self._blame(stage, path, passed=verdict.passed)
+        # Where only another CPU would differ, no layer's error is at fault.
+        worst = layers.worst() if layers and not verdict.passed and not fault else ""
+        verdict = replace(verdict, why="; ".join(filter(None, (verdict.why, worst))))
         evidence = Evidence(
             stage=stage.name,
             metrics=measured.metrics,
@@ -219,7 +224,28 @@ class _Run:
             measured=measured,
             evidence=(*(before.evidence if before else ()), evidence),
             logits=logits,
+            blame=layers,
+            blame_fault=blame_fault,
         )
+
+    def _blame(self, stage: Stage, path: Path, *, passed: bool) -> tuple[Blame | None, str]:
+        """The layers that the error comes from, or why that cannot be said: a diagnosis that fails fails nothing."""
+        if passed and stage.ensures.precision != "int8":
+            return None, ""
+        self.observer.begin(f"blame {stage.ensures}")
+        before = None if stage.requires is None else self.raw[stage.requires]
+        try:
+            found = diagnose(
+                path,
+                before,
+                self.source.network,
+                self.images,
+                threads=self.config.threads,
+                progress=self.observer.advance,
+            )
+        except StageError as error:
+            return None, str(error)
+        return found, ""
 
     def _seal(self, stage: Stage, raw: Path, outcome: Outcome) -> Path:
         from edgex_converters.stages import seal

@@ -129,7 +129,7 @@ class _File:
         place: dict[str, Any] = {"kind": kind, "inputs": values, "value": str(operator.outputs[0]), "ops": (name,)}
         options = operator.builtinOptions
         if kind in ("conv", "linear"):
-            place["name"] = _layer(self._graph.tensors[inputs[1]].name.decode()) or name
+            place["name"] = layer_of(self._graph.tensors[inputs[1]].name.decode()) or name
             place |= self._weights(op, inputs)
         if kind in ("conv", "max_pool"):
             kernel = place["weight"].shape[2:] if kind == "conv" else (options.filterHeight, options.filterWidth)
@@ -212,7 +212,7 @@ class _File:
         )
 
 
-def _layer(tensor: str) -> str:
+def layer_of(tensor: str) -> str:
     """The layer that a weight belongs to, by the modules that its name lists; empty if none of them is a layer.
 
     Where the converter fused modules it joins their names by semicolons.

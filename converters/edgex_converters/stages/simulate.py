@@ -38,6 +38,15 @@ class Simulation:
             return ready.finish(torch.from_numpy(images).permute(ready.place.permutation).to(torch.float32))
         return ready.compute([values[source] for source in ready.place.inputs])
 
+    def multiplications(self, image: NDArray[np.uint8]) -> int:
+        """How many one image takes."""
+        values = self.run(image)
+        return sum(
+            values[place.name].numel() * int(np.prod(place.weight.shape[1:]))
+            for place in self.graph.places
+            if place.weight is not None
+        )
+
     @torch.inference_mode()
     def with_one(self, name: str, value: Tensor, values: Mapping[str, Tensor]) -> Tensor:
         """The logits if the place `name` gave `value` and every other place did what it does.
