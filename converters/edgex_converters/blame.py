@@ -100,7 +100,11 @@ class Blame:
         return f"most of the error comes from {', '.join(named)}".replace("%", " %") if named else ""
 
     def fewest_ops(self, count: int) -> tuple[str, ...]:
-        """What to keep in float so that the `count` worst layers are, as the format's quantiser calls it."""
+        """The ops of the `count` worst layers, as the format's quantiser takes them to leave them in float.
+
+        onnxruntime: `nodes_to_exclude`; NNCF: `IgnoredScope(names=…)`; AI Edge Quantizer: a scope, escaped as a regular
+        expression. What leaves such a layer is cut to a range all the same where the op that reads it stays int8.
+        """
         return tuple(op for layer in self.layers[:count] for op in layer.ops)
 
 

@@ -34,7 +34,9 @@ def logits(fp32: Path, int8: Path, layer: str, images: NDArray[np.uint8]) -> NDA
     """
     model = onnx.load(fp32)
     _quantise_alone(model.graph, onnx.load(int8).graph, layer)
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # It warns of the initializers that nothing reads any more.
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
     return np.concatenate([session.run(None, {name: images[index : index + 1]})[0] for index in range(len(images))])
 
