@@ -15,7 +15,7 @@ from rich.table import Table
 
 from edgex import Model
 from edgex.networks.source import Missing, resolve
-from edgex_converters.evaluation import run_reference
+from edgex_converters.stages import reference
 from edgex_runtime.image import read_image
 from edgex_runtime.postprocess import softmax
 from edgex_runtime.preprocess import resize
@@ -33,7 +33,8 @@ def main() -> None:
     source = resolve(options.source, Missing(labels=options.labels, resize=options.resize))
     image = read_image(options.photo)
     batch = resize(image, source.spec.input, source.spec.resize)[None]
-    wanted = softmax(run_reference(source.network, batch), source.spec.temperature)[0]
+    logits = reference.run(source.lazy_network().get(), batch, lambda done, total: None)
+    wanted = softmax(logits, source.spec.temperature)[0]
     table = Table("file", "label", title=str(options.photo))
     for heading in ("probability", "largest difference"):
         table.add_column(heading, justify="right")

@@ -72,6 +72,12 @@ class Keys:
         """Of an artifact's logits on the evaluation photos, and of its portability."""
         return _key("verify", artifact=artifact, threads=self.threads, **self._measured(_ENGINES))
 
+    def blame(self, artifact: str, source: str | None) -> str:
+        """Of what each layer of an artifact does to the answers, next to `source`; None stands for the network."""
+        source = source or self.network
+        tools = (*_ENGINES, "torch", "onnx")
+        return _key("blame", artifact=artifact, source=source, threads=self.threads, **self._measured(tools))
+
     def seal(self, artifact: str, sealed: ModelSpec) -> str:
         """Of the golden logits for an artifact and of its date; `sealed` is its contract without them."""
         return _key(

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgex_converters import work
+from edgex_converters.blame import Blame
 from edgex_converters.cache import Cache, Entry, open_cache, passing_cache
 from edgex_converters.calibration import CalibrationSet
 from edgex_converters.calibration import choose as choose_calibration
@@ -212,6 +213,10 @@ class _Run:
         fault = json.loads((verified.folder / work.FAULT).read_text(encoding="utf-8"))
         measured = verify.measure(logits, self.reference, self.images.labels)
         verdict = judge(stage.ensures.precision, measured, self.config.gates, portability_fault=fault)
+        layers, blame_fault = self._blame(stage, passed=verdict.passed)
+        # Where only another CPU would differ, no layer's error is at fault.
+        worst = layers.worst() if layers and not verdict.passed and not fault else ""
+        verdict = replace(verdict, why="; ".join(filter(None, (verdict.why, worst))))
         evidence = Evidence(
             stage=stage.name,
             metrics=measured.metrics,
@@ -228,7 +233,34 @@ class _Run:
             measured=measured,
             evidence=(*(before.evidence if before else ()), evidence),
             logits=logits,
+            blame=layers,
+            blame_fault=blame_fault,
         )
+
+    def _blame(self, stage: Stage, *, passed: bool) -> tuple[Blame | None, str]:
+        """The layers that the error comes from, or why that cannot be said: a diagnosis that fails fails nothing."""
+        if passed and stage.ensures.precision != "int8":
+            return None, ""
+        before = None if stage.requires is None else self.raw[stage.requires]
+
+        def write(folder: Path) -> None:
+            inputs, log = self.images.inputs(self.progress), self.scratch / f"{stage.name}.log"
+            source = self.network if stage.requires is None else self._path(stage.requires)
+            self.run(
+                work.blame,
+                folder,
+                self._path(stage.ensures),
+                source,
+                inputs,
+                self.reference,
+                self.config.threads,
+                log,
+                self.progress,
+            )
+
+        key = self.keys.blame(self.raw[stage.ensures].digest, None if before is None else before.digest)
+        entry = self._step(f"blame {stage.ensures}", key, write)
+        return work.read_blame(entry.folder)
 
     def _seal(self, stage: Stage, outcome: Outcome) -> Outcome:
         """Write the contract, and put the artifact where its verdict says."""

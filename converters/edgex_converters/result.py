@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from edgex_converters.blame import Blame
 from edgex_converters.gates import Measurement
 from edgex_converters.target import Target
 from edgex_runtime.errors import AccuracyGateError, EdgexError, ParityError, StageError
@@ -49,6 +50,8 @@ class Outcome:
         evidence: What the contract says of it and of the stages before.
         logits: (N, classes) on the evaluation images; None if it is broken.
         ms: Median milliseconds an image, batch 1, all artifacts in turn in one run; None until measured.
+        blame: Which layers its error comes from; None unless it is int8 or failed, and where that cannot be said.
+        blame_fault: Why it cannot be said.
     """
 
     target: Target
@@ -62,6 +65,8 @@ class Outcome:
     evidence: tuple[Evidence, ...] = ()
     logits: NDArray[np.float32] | None = None
     ms: float | None = None
+    blame: Blame | None = None
+    blame_fault: str = ""
 
     @property
     def cached(self) -> bool:

@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgex_converters import timing
+from edgex_converters.blame import Blame, diagnose
 from edgex_converters.delivery import copy_artifact
 from edgex_converters.evaluation import Progress, open_inputs
 from edgex_converters.source import LazyNetwork
@@ -18,13 +20,14 @@ from edgex_converters.target import Target
 from edgex_converters.tool_output import tail, tool_output_to
 from edgex_runtime.errors import EdgexError, StageError
 from edgex_runtime.metadata.registry import artifact_sha256
-from edgex_runtime.schema import to_plain
+from edgex_runtime.schema import from_plain, to_plain
 from edgex_runtime.spec import ModelSpec
 
 LOGITS = "logits.npy"
 FAULT = "portability.json"
 TIMES = "times.json"
 SEAL = "seal.json"
+BLAME = "blame.json"
 
 
 def load_tools(stages: tuple[Stage, ...], log: Path) -> None:
@@ -78,6 +81,35 @@ def verify(
         np.save(folder / LOGITS, run(path, open_inputs(inputs), threads=threads, progress=progress))
         fault = load_entry(stage.portability)(path) if stage.portability else None
     (folder / FAULT).write_text(json.dumps(fault), encoding="utf-8")
+
+
+def blame(
+    folder: Path,
+    path: Path,
+    source: Path | LazyNetwork,
+    inputs: Path,
+    reference: NDArray[np.float32],
+    threads: int | None,
+    log: Path,
+    progress: Progress,
+) -> None:
+    """Write which layers of an artifact its error comes from, next to `source`, or why that cannot be said."""
+    found, why = None, ""
+    with tool_output_to(log):
+        before = source if isinstance(source, Path) else source.get()
+        try:
+            found = diagnose(path, before, open_inputs(inputs), reference, threads=threads, progress=progress)
+        except StageError as error:
+            why = str(error)
+    note = {"blame": None if found is None else to_plain(found), "why": why}
+    (folder / BLAME).write_text(json.dumps(note), encoding="utf-8")
+
+
+def read_blame(folder: Path) -> tuple[Blame | None, str]:
+    """What `blame` wrote."""
+    note = json.loads((folder / BLAME).read_text(encoding="utf-8"))
+    found = None if note["blame"] is None else from_plain(Blame, note["blame"], where="blame")
+    return found, note["why"]
 
 
 def seal(folder: Path, raw: Path, sealed: Path, spec: ModelSpec, threads: int | None, log: Path) -> None:

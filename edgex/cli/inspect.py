@@ -23,9 +23,28 @@ _VERDICT_COLORS = {"passed": "green", "failed": "red", "not run": "yellow"}
 @click.option("--engine", help="Engine to run the self-test on; by default the one that the file's suffix is for.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "gpu", "npu"]), default="auto", show_default=True)
 @click.option("--spec", type=click.Path(path_type=Path), help="spec.toml, for a model that carries no contract.")
+@click.option("--layers", is_flag=True, help="Say which layers its error against fp32 comes from, instead.")
+@click.option("--against", type=click.Path(path_type=Path), help="With --layers: its fp32 twin, or the checkpoint.")
+@click.option("--images", type=click.Path(path_type=Path), help="With --layers: photos, one folder a class.")
+@click.option("--all-layers", is_flag=True, help="With --layers: print all, not the worst.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
-def command(model: Path, engine: str | None, device: "Device", spec: Path | None, as_json: bool) -> None:
+def command(
+    model: Path,
+    engine: str | None,
+    device: "Device",
+    spec: Path | None,
+    layers: bool,
+    against: Path | None,
+    images: Path | None,
+    all_layers: bool,
+    as_json: bool,
+) -> None:
     """Print MODEL's contract and its evidence, and run its self-test."""
+    if layers:
+        from edgex.cli.layers import show
+
+        show(model, against, images, everything=all_layers, as_json=as_json)
+        return
     from edgex.cli.console import answers
     from edgex_runtime.engines.engine import EngineOptions
     from edgex_runtime.errors import ContractMismatchError

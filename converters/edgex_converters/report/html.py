@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from edgex_converters.report import scatter
+from edgex_converters.report.layers import bars
 from edgex_converters.result import Conversion
 from edgex_converters.stage import load_entry
 from edgex_runtime.atomic import atomic_write
@@ -28,6 +29,7 @@ def write_html(report: dict[str, Any], conversion: Conversion, path: Path) -> No
     page = environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
         report=report,
         plot=scatter.points(report),
+        layers=bars(report),
         photos=_photos(report, conversion),
     )
     with atomic_write(path) as file:

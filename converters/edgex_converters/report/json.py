@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgex_converters.config import ConvertConfig
+from edgex_converters.report.layers import layers_of
 from edgex_converters.result import Conversion, Outcome, Step
 from edgex_runtime.atomic import atomic_write
 from edgex_runtime.schema import to_plain
@@ -66,6 +67,7 @@ def _artifact(outcome: Outcome, conversion: Conversion) -> dict[str, Any]:
         "ms": outcome.ms,
         "metrics": dict(outcome.measured.metrics) if outcome.measured else None,
         "evidence": to_plain(outcome.evidence),
+        "layers": layers_of(outcome),
     }
     if outcome.logits is not None:
         labels = conversion.spec.labels

@@ -6,6 +6,7 @@ from pathlib import Path
 import onnx
 import torch
 
+from edgex_converters.graph import layer_name
 from edgex_converters.stage import Job
 from edgex_converters.stages.fold import fold_input_scaling
 from edgex_runtime.errors import StageError
@@ -41,12 +42,28 @@ def run(job: Job, source: Path | None, destination: Path) -> None:
             verbose=False,
         )
     model = onnx.load(destination)
+    name_layers(model)
     fold_input_scaling(model)
     _strip(model)
     model.ir_version = min(model.ir_version, IR_VERSION)
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, destination)
     _require(model)
+
+
+def name_layers(model: onnx.ModelProto) -> None:
+    """Call each op with weights as the network calls its layer; quantisers and OpenVINO keep the name.
+
+    The exporter names initializers by the state dict, ops by a counter.
+    """
+    layers = {tensor.name: layer_name(tensor.name) for tensor in model.graph.initializer if _is_weight(tensor)}
+    for node in model.graph.node:
+        if len(node.input) > 1 and node.input[1] in layers:
+            node.name = layers[node.input[1]]
+
+
+def _is_weight(tensor: onnx.TensorProto) -> bool:
+    return tensor.name.endswith(".weight") and len(tensor.dims) > 1
 
 
 def _strip(model: onnx.ModelProto) -> None:
