@@ -73,8 +73,8 @@ def run_bare(options: argparse.Namespace, out: Path) -> dict[str, float]:
     assert spec is not None
     photos = dataset.scan(options.eval)
     settings = QuantizeConfig(calibration_images=options.calib_images)
-    calibration = calibrate.load(calibrate.choose(dataset.scan(options.calib), photos, settings), spec)
-    images = calibrate.load(photos, spec)
+    calibration = calibrate.decode(calibrate.choose(dataset.scan(options.calib), photos, settings), spec).inputs
+    images = calibrate.decode(photos, spec).inputs
     clock, size = Clock({}), (spec.input.height, spec.input.width, 3)
 
     class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
