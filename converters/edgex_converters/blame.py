@@ -9,7 +9,7 @@ own weights and ranges; how far it is from the engine is measured along and stan
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,7 @@ class LayerError:
         clipped: Share of values that stand at an end of the range while the reference's lie beyond it.
         weights: Cosine of its weights and the reference's; None where it has none.
         ops: What the format's quantiser calls it, to keep it in float.
+        read_by: The places that read what leaves it.
     """
 
     name: str
@@ -65,6 +66,7 @@ class LayerError:
     clipped: float
     weights: float | None
     ops: tuple[str, ...]
+    read_by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,13 +100,29 @@ class Blame:
         named = [f"{layer.name} ({layer.share:.0%})" for layer in self.layers[:count] if layer.share >= 0.01]
         return f"most of the error comes from {', '.join(named)}".replace("%", " %") if named else ""
 
-    def fewest_ops(self, count: int) -> tuple[str, ...]:
-        """The ops of the `count` worst layers, as the format's quantiser takes them to leave them in float.
+    def to_keep(self, most: int) -> tuple[tuple[str, ...], ...]:
+        """Which layers to keep in float, one set after the other, fewest first.
 
-        onnxruntime: `nodes_to_exclude`; NNCF: `IgnoredScope(names=…)`; AI Edge Quantizer: a scope, escaped as a regular
-        expression. What leaves such a layer is cut to a range all the same where the op that reads it stays int8.
+        Of as many worst layers each set is tried alone and together with the places that read them: what leaves a layer
+        is cut to a range all the same while a reader stays int8.
+
+        Args:
+            most: Layers in a set.
         """
-        return tuple(op for layer in self.layers[:count] for op in layer.ops)
+        worst = [layer for layer in self.layers if layer.share > 0.0 and layer.kind != "image"]
+        sets: dict[tuple[str, ...], None] = {}
+        for count in range(1, min(most, len(worst)) + 1):
+            alone = tuple(layer.name for layer in worst[:count])
+            readers = tuple(reader for layer in worst[:count] for reader in layer.read_by)
+            for layers in (alone, tuple(dict.fromkeys(alone + readers))):
+                if len(layers) <= most:
+                    sets[layers] = None
+        return tuple(sorted(sets, key=len))
+
+    def ops_of(self, layers: Iterable[str]) -> tuple[str, ...]:
+        """The ops that compute these layers, as the format's quantiser calls them."""
+        ops = {layer.name: layer.ops for layer in self.layers}
+        return tuple(op for layer in layers for op in ops[layer])
 
 
 def read(path: Path) -> Graph:
@@ -323,6 +341,7 @@ class _Run:
             clipped=_of(sums.clipped, sums.values),
             weights=cosine(reference.weight, place.weight),
             ops=place.ops,
+            read_by=tuple(other.name for other in self.reference.graph.places if name in other.inputs),
         )
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 from edgex_converters.target import FORMATS, PRECISIONS, Format, Target
 from edgex_runtime.spec import Precision
 
-Range = Literal["recommended", "minmax", "moving-average", "percentile"]
+Range = Literal["recommended", "minmax", "mean", "percentile"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +37,8 @@ class QuantizeConfig:
     """How the int8 stages choose their scales.
 
     Attributes:
-        activation_range: From what the calibration photos showed: `minmax` takes the extremes, `moving-average` smooths
-            them over the photos, `percentile` cuts the rarest 0.01 %; `recommended` is the best measured for each tool.
+        activation_range: From what the calibration photos showed: `minmax` takes the extremes, `mean` is the
+            mean of each photo's, `percentile` cuts the rarest 0.01 %; `recommended` is the best measured for each tool.
         weight_bits: 7 halves the weights' range (onnxruntime's reduce_range) so that x86 CPUs without VNNI, whose
             16-bit intermediate sums saturate at 8, compute what every other CPU does. Only the ONNX stage has a choice.
         calibration_images: How many photos of the calibration folder to take, class by class.
@@ -68,6 +68,8 @@ class ConvertConfig:
         evaluation: Folder of photos, one folder a class, none of which stands in the calibration set.
         gates: What must hold.
         quantize: How int8 is made.
+        repair: Whether an int8 artifact that fails its gate is made again with its worst layers in float, fewest first.
+        repair_layers: How many layers at most.
         threads: For the engines that verify; None leaves it to them.
         jobs: How many stages that do not wait for each other run at the same time, each in a process of its own; 1 runs
             them one by one in this process.
@@ -83,6 +85,8 @@ class ConvertConfig:
     precisions: tuple[Precision, ...] = PRECISIONS
     gates: GateConfig = field(default_factory=GateConfig)
     quantize: QuantizeConfig = field(default_factory=QuantizeConfig)
+    repair: bool = False
+    repair_layers: int = 8
     threads: int | None = None
     jobs: int = 1
     use_cache: bool = True
@@ -93,6 +97,8 @@ class ConvertConfig:
             raise ValueError(f"name: want a file's stem, got {self.name!r}")
         if not self.formats or not self.precisions:
             raise ValueError("want at least one format and one precision")
+        if self.repair_layers < 1:
+            raise ValueError(f"repair_layers: want 1 or more, got {self.repair_layers}")
         if self.jobs < 1:
             raise ValueError(f"jobs: want 1 or more, got {self.jobs}")
         if "int8" in self.precisions and self.calibration is None:

@@ -47,8 +47,14 @@ class Keys:
     quantize: QuantizeConfig
     threads: int | None
 
-    def artifact(self, stage: Stage, source: str | None) -> str:
-        """Of what `stage` makes of the artifact whose digest is `source`; None stands for the network."""
+    def artifact(self, stage: Stage, source: str | None, keep_float: tuple[str, ...] = ()) -> str:
+        """Of what `stage` makes of the artifact whose digest is `source`; None stands for the network.
+
+        Args:
+            stage: Which.
+            source: What it starts from.
+            keep_float: The ops that it leaves in float.
+        """
         return _key(
             stage.name,
             code=[stage.entry, stage.description],
@@ -56,6 +62,7 @@ class Keys:
             spec=to_plain(self.spec),
             settings={name: getattr(self.quantize, name) for name in stage.settings},
             calibration=self.calibration if stage.calibrates else None,
+            keep_float=keep_float,
             tools=tool_versions((*stage.tools, *(_PHOTO_TOOLS if stage.calibrates else ()))),
         )
 
@@ -89,10 +96,9 @@ class Keys:
             cpu=cpu_model(),
         )
 
-    def timing(self, artifacts: Mapping[Target, str]) -> str:
+    def timing(self, artifacts: Mapping[str, str]) -> str:
         """Of the times of all these artifacts together: figures of different runs must not stand side by side."""
-        digests = {str(target): artifacts[target] for target in sorted(artifacts, key=str)}
-        return _key("timing", artifacts=digests, threads=self.threads, **self._measured(_ENGINES))
+        return _key("timing", artifacts=artifacts, threads=self.threads, **self._measured(_ENGINES))
 
     def _measured(self, engines: tuple[str, ...]) -> dict[str, object]:
         return {

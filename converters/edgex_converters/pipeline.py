@@ -7,7 +7,7 @@ import json
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -28,7 +28,7 @@ from edgex_converters.gates import judge
 from edgex_converters.keys import Keys
 from edgex_converters.processes import Runner, in_order, run_apart, run_here
 from edgex_converters.recipes import plan
-from edgex_converters.result import Conversion, Outcome, Step
+from edgex_converters.result import Conversion, Outcome, Repair, Step
 from edgex_converters.scratch import scratch_folder
 from edgex_converters.sealing import contract, dated, read_recorded, seal_again
 from edgex_converters.source import LazyNetwork
@@ -142,7 +142,9 @@ class _Run:
         self.reference = _logits(self._step("reference", self.keys.reference(), self._ask_reference))
         in_order(self.stages, self._attempt, self.config.jobs)
         asked = [self.outcomes[target] for target in self.config.targets]
-        ms = self._time([outcome for outcome in asked if outcome.path is not None])
+        there = [outcome for outcome in asked if outcome.path is not None]
+        made = {str(outcome.target): (outcome.target, self.raw[outcome.target]) for outcome in there}
+        ms = self._time("all artifacts", made) if made else {}
         return Conversion(
             outcomes=tuple(replace(outcome, ms=ms.get(str(outcome.target))) for outcome in asked),
             spec=self.source.spec,
@@ -198,13 +200,50 @@ class _Run:
         before = self.outcomes.get(stage.requires) if stage.requires else None
         if before is not None and before.status != "passed":
             raise StageError(f"it starts from {before.target}, which {before.status}")
-        raw = self.raw.get(stage.ensures) or self._step(stage.name, self._key(stage), partial(self._make, stage))
-        self.raw[stage.ensures] = raw
+        if stage.ensures not in self.raw:
+            self.raw[stage.ensures] = self._step(stage.name, self._key(stage), partial(self._make, stage))
+        outcome = self._verify_and_judge(stage, before)
+        outcome = self._diagnose(stage, outcome)
+        if self.config.repair and outcome.status == "failed" and outcome.blame is not None and stage.calibrates:
+            outcome = self._repair(stage, before, outcome, outcome.blame)
+        return self._seal(stage, outcome) if stage.ensures in self.config.targets else outcome
+
+    def _repair(self, stage: Stage, before: Outcome | None, failed: Outcome, blame: Blame) -> Outcome:
+        """Keep the worst layers in float, fewest first, until the gate holds; if it never does, all stays as it was."""
+        target = stage.ensures
+        tries: dict[tuple[str, ...], tuple[Entry, Outcome]] = {(): (self.raw[target], failed)}
+        best: tuple[str, ...] = ()
+        for layers in blame.to_keep(self.config.repair_layers):
+            keep = blame.ops_of(layers)
+            make = partial(self._make, stage, keep_float=keep)
+            self.raw[target] = self._step(f"repair {target}: {', '.join(layers)}", self._key(stage, keep), make)
+            outcome = self._verify_and_judge(stage, before)
+            tries[layers] = (self.raw[target], outcome)
+            if outcome.status == "passed":
+                best = layers
+                break
+        names = {layers: ", ".join(layers) for layers in tries}
+        ms = self._time(
+            f"repairs of {target}", {names[layers]: (target, entry) for layers, (entry, _) in tries.items()}
+        )
+        repairs = tuple(_repair(layers, outcome, ms[names[layers]]) for layers, (_, outcome) in tries.items())
+        self.raw[target], outcome = tries[best]
+        if best:
+            said = f"repaired: {', '.join(best)} in float"
+            outcome = self._diagnose(stage, replace(outcome, remarks=(*outcome.remarks, said)))
+        return replace(outcome, repairs=repairs)
+
+    def _verify_and_judge(self, stage: Stage, before: Outcome | None) -> Outcome:
+        raw = self.raw[stage.ensures]
         verify = partial(self._verify, stage)
         verified = self._step(f"verify {stage.ensures}", self.keys.logits(raw.digest), verify)
         outcome = self._judge(stage, verified, before)
-        outcome = replace(outcome, bytes=raw.bytes, steps=(_told(stage.name, raw), _told("verify", verified)))
-        return self._seal(stage, outcome) if stage.ensures in self.config.targets else outcome
+        return replace(
+            outcome,
+            bytes=work.artifact_bytes(raw.folder),
+            steps=(_told(stage.name, raw), _told("verify", verified)),
+            remarks=work.read_remarks(raw.folder),
+        )
 
     def _judge(self, stage: Stage, verified: Entry, before: Outcome | None) -> Outcome:
         from edgex_converters.stages import verify
@@ -213,10 +252,6 @@ class _Run:
         fault = json.loads((verified.folder / work.FAULT).read_text(encoding="utf-8"))
         measured = verify.measure(logits, self.reference, self.images.labels)
         verdict = judge(stage.ensures.precision, measured, self.config.gates, portability_fault=fault)
-        layers, blame_fault = self._blame(stage, passed=verdict.passed)
-        # Where only another CPU would differ, no layer's error is at fault.
-        worst = layers.worst() if layers and not verdict.passed and not fault else ""
-        verdict = replace(verdict, why="; ".join(filter(None, (verdict.why, worst))))
         evidence = Evidence(
             stage=stage.name,
             metrics=measured.metrics,
@@ -233,9 +268,19 @@ class _Run:
             measured=measured,
             evidence=(*(before.evidence if before else ()), evidence),
             logits=logits,
-            blame=layers,
-            blame_fault=blame_fault,
         )
+
+    def _diagnose(self, stage: Stage, outcome: Outcome) -> Outcome:
+        """Add which layers the error comes from, and of what failed say so in its verdict."""
+        layers, blame_fault = self._blame(stage, passed=outcome.status == "passed")
+        outcome = replace(outcome, blame=layers, blame_fault=blame_fault)
+        measured = outcome.measured
+        # Where only another CPU would differ, no layer's error is at fault.
+        at_fault = measured is not None and not judge(stage.ensures.precision, measured, self.config.gates).passed
+        if layers is None or not at_fault:
+            return outcome
+        why = "; ".join(filter(None, (outcome.why, layers.worst())))
+        return replace(outcome, why=why, evidence=(*outcome.evidence[:-1], replace(outcome.evidence[-1], why=why)))
 
     def _blame(self, stage: Stage, *, passed: bool) -> tuple[Blame | None, str]:
         """The layers that the error comes from, or why that cannot be said: a diagnosis that fails fails nothing."""
@@ -286,16 +331,16 @@ class _Run:
         withdraw(place(self.config.out, filename, passed=not passed))
         return replace(outcome, path=path, steps=(*outcome.steps, _told("seal", entry)))
 
-    def _time(self, outcomes: list[Outcome]) -> dict[str, float]:
-        """Time the artifacts against each other, when nothing else runs any more."""
-        paths = {outcome.target: self._path(outcome.target) for outcome in outcomes}
+    def _time(self, what: str, artifacts: Mapping[str, tuple[Target, Entry]]) -> dict[str, float]:
+        """Time artifacts against each other; all deliverables only when nothing else runs any more."""
+        paths = {name: entry.folder / _raw_name(target) for name, (target, entry) in artifacts.items()}
 
         def write(folder: Path) -> None:
             inputs, log = self.images.inputs(self.progress), self.scratch / "timing.log"
             self.run(work.time_artifacts, folder, paths, inputs, self.config.threads, log)
 
-        digests = {target: self.raw[target].digest for target in paths}
-        entry = self._step("timing, all artifacts in turn", self.keys.timing(digests), write)
+        key = self.keys.timing({name: artifacts[name][1].digest for name in sorted(artifacts)})
+        entry = self._step(f"timing, {what} in turn", key, write)
         times: dict[str, float] = json.loads((entry.folder / work.TIMES).read_text(encoding="utf-8"))
         return times
 
@@ -305,12 +350,13 @@ class _Run:
         inputs, log = self.images.inputs(self.progress), self.scratch / "reference.log"
         self.run(work.run_reference, folder, self.network, inputs, log, self.progress)
 
-    def _make(self, stage: Stage, folder: Path) -> None:
+    def _make(self, stage: Stage, folder: Path, *, keep_float: tuple[str, ...] = ()) -> None:
         job = Job(
             lazy_network=self.network,
             spec=self.source.spec,
             calibration=self.calibration.images() if self.calibration and stage.calibrates else None,
             quantize=self.config.quantize,
+            keep_float=keep_float,
         )
         source = None if stage.requires is None else self._path(stage.requires)
         self.run(work.make, folder, stage, job, source, _raw_name(stage.ensures), self.scratch / f"{stage.name}.log")
@@ -324,8 +370,9 @@ class _Run:
         self._begin(name)
         return self.cache.get(key, name, self.config.name, write)
 
-    def _key(self, stage: Stage) -> str:
-        return self.keys.artifact(stage, None if stage.requires is None else self.raw[stage.requires].digest)
+    def _key(self, stage: Stage, keep_float: tuple[str, ...] = ()) -> str:
+        source = None if stage.requires is None else self.raw[stage.requires].digest
+        return self.keys.artifact(stage, source, keep_float)
 
     def _path(self, target: Target) -> Path:
         return self.raw[target].folder / _raw_name(target)
@@ -333,6 +380,18 @@ class _Run:
     def _begin(self, step: str) -> None:
         with self.telling:
             self.observer.begin(step)
+
+
+def _repair(layers: tuple[str, ...], outcome: Outcome, ms: float) -> Repair:
+    assert outcome.measured is not None  # It was verified.
+    return Repair(
+        layers=layers,
+        accuracy=outcome.measured.accuracy,
+        agreement=outcome.measured.agreement,
+        bytes=outcome.bytes,
+        ms=ms,
+        passed=outcome.status == "passed",
+    )
 
 
 def _raw_name(target: Target) -> str:

@@ -34,6 +34,27 @@ class Step:
     reproduced: bool | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repair:
+    """An int8 artifact with some layers in float, and what that costs.
+
+    Attributes:
+        layers: In float, as the reference network calls them; none for the artifact that failed.
+        accuracy: Top-1, 0..1.
+        agreement: Share of images with the reference's top-1.
+        bytes: Size of all its files.
+        ms: Median milliseconds an image, all of them in turn in one run.
+        passed: Its gate.
+    """
+
+    layers: tuple[str, ...]
+    accuracy: float
+    agreement: float
+    bytes: int
+    ms: float
+    passed: bool
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Outcome:
     """What became of one target.
@@ -52,6 +73,8 @@ class Outcome:
         ms: Median milliseconds an image, batch 1, all artifacts in turn in one run; None until measured.
         blame: Which layers its error comes from; None unless it is int8 or failed, and where that cannot be said.
         blame_fault: Why it cannot be said.
+        remarks: What the stage that made it has to say of how.
+        repairs: What was tried when it failed, fewest layers in float first; empty where nothing was.
     """
 
     target: Target
@@ -67,6 +90,8 @@ class Outcome:
     ms: float | None = None
     blame: Blame | None = None
     blame_fault: str = ""
+    remarks: tuple[str, ...] = ()
+    repairs: tuple[Repair, ...] = ()
 
     @property
     def cached(self) -> bool:

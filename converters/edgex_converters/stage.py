@@ -28,12 +28,14 @@ class Job:
         spec: The checkpoint's contract.
         calibration: (N, H, W, 3) uint8 RGB, resized by the contract; None where nothing is quantised.
         quantize: How to quantise.
+        keep_float: What must stay in float, as the format's quantiser calls it.
     """
 
     lazy_network: LazyNetwork
     spec: ModelSpec
     calibration: NDArray[np.uint8] | None
     quantize: QuantizeConfig
+    keep_float: tuple[str, ...] = ()
 
     @property
     def network(self) -> "nn.Module":
@@ -47,8 +49,9 @@ class Job:
         return self.calibration
 
 
-# Reads `source` (None: the network itself) and writes `destination`, in a folder of the stage's own.
-Run = Callable[[Job, Path | None, Path], None]
+# Reads `source` (None: the network itself) and writes `destination`, in a folder of the stage's own; gives back what the
+# report should say of it.
+Run = Callable[[Job, Path | None, Path], tuple[str, ...] | None]
 # Writes into a finished file what its ecosystem wants to read there and the contract's writer cannot.
 Describe = Callable[[Path, ModelSpec], None]
 

@@ -19,18 +19,16 @@ _BUDGET_S = 3.0
 _MOST_ROUNDS = 200
 
 
-def time_artifacts(
-    paths: Mapping[Target, Path], inputs: NDArray[np.uint8], *, threads: int | None
-) -> dict[Target, float]:
+def time_artifacts(paths: Mapping[str, Path], inputs: NDArray[np.uint8], *, threads: int | None) -> dict[str, float]:
     """Median milliseconds of one `Engine.run` on one image.
 
     Args:
-        paths: The artifacts.
+        paths: The artifacts, each under a name.
         inputs: (N, H, W, 3) uint8 RGB to draw from.
         threads: For every engine alike.
     """
     engines = {target: open_engine(path, EngineOptions(threads=threads)) for target, path in paths.items()}
-    times_ms: dict[Target, list[float]] = {target: [] for target in engines}
+    times_ms: dict[str, list[float]] = {target: [] for target in engines}
     try:
         started = time.perf_counter()
         for turn in range(_WARM_UP + _MOST_ROUNDS):

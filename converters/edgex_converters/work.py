@@ -16,7 +16,6 @@ from edgex_converters.delivery import copy_artifact
 from edgex_converters.evaluation import Progress, open_inputs
 from edgex_converters.source import LazyNetwork
 from edgex_converters.stage import Job, Stage, load_entry
-from edgex_converters.target import Target
 from edgex_converters.tool_output import tail, tool_output_to
 from edgex_runtime.errors import EdgexError, StageError
 from edgex_runtime.metadata.registry import artifact_sha256
@@ -28,6 +27,7 @@ FAULT = "portability.json"
 TIMES = "times.json"
 SEAL = "seal.json"
 BLAME = "blame.json"
+REMARKS = "remarks.json"
 
 
 def load_tools(stages: tuple[Stage, ...], log: Path) -> None:
@@ -43,7 +43,7 @@ def load_tools(stages: tuple[Stage, ...], log: Path) -> None:
 
 
 def make(folder: Path, stage: Stage, job: Job, source: Path | None, filename: str, log: Path) -> None:
-    """Make an artifact, its contract not yet inside.
+    """Make an artifact, its contract not yet inside, and note what the stage said of it.
 
     Raises:
         StageError: If the tool broke; the message ends with the last lines that it printed.
@@ -52,7 +52,7 @@ def make(folder: Path, stage: Stage, job: Job, source: Path | None, filename: st
     try:
         with tool_output_to(log):
             run, describe = stage.load(), stage.load_description()
-            run(job, source, path)
+            remarks = run(job, source, path) or ()
             if describe is not None:
                 describe(path, job.spec)
     except EdgexError:
@@ -63,6 +63,17 @@ def make(folder: Path, stage: Stage, job: Job, source: Path | None, filename: st
         raise StageError(f"{stage.name} broke: {type(error).__name__}: {first}{tail(log)}") from error
     if not path.is_file():
         raise StageError(f"{stage.name} ended without an error and without a file{tail(log)}")
+    (folder / REMARKS).write_text(json.dumps(remarks), encoding="utf-8")
+
+
+def artifact_bytes(folder: Path) -> int:
+    """Size of all files of the artifact that `make` left in `folder`."""
+    return sum(path.stat().st_size for path in folder.iterdir() if path.name != REMARKS)
+
+
+def read_remarks(folder: Path) -> tuple[str, ...]:
+    """What the stage said of what `make` left in `folder`."""
+    return tuple(json.loads((folder / REMARKS).read_text(encoding="utf-8")))
 
 
 def run_reference(folder: Path, network: LazyNetwork, inputs: Path, log: Path, progress: Progress) -> None:
@@ -121,8 +132,8 @@ def seal(folder: Path, raw: Path, sealed: Path, spec: ModelSpec, threads: int | 
     (folder / SEAL).write_text(json.dumps(note), encoding="utf-8")
 
 
-def time_artifacts(folder: Path, paths: Mapping[Target, Path], inputs: Path, threads: int | None, log: Path) -> None:
+def time_artifacts(folder: Path, paths: Mapping[str, Path], inputs: Path, threads: int | None, log: Path) -> None:
     """Write the milliseconds an image of each artifact, all in turn."""
     with tool_output_to(log):
         ms = timing.time_artifacts(paths, open_inputs(inputs), threads=threads)
-    (folder / TIMES).write_text(json.dumps({str(target): value for target, value in ms.items()}), encoding="utf-8")
+    (folder / TIMES).write_text(json.dumps(ms), encoding="utf-8")

@@ -92,7 +92,7 @@ class ChannelsType(click.ParamType[Three]):
 @click.option(
     "--range",
     "activation_range",
-    type=click.Choice(["recommended", "minmax", "moving-average", "percentile"]),
+    type=click.Choice(["recommended", "minmax", "mean", "percentile"]),
     default="recommended",
     show_default=True,
     help="How int8 chooses its activation ranges.",
@@ -103,6 +103,14 @@ class ChannelsType(click.ParamType[Three]):
     default="7",
     show_default=True,
     help="7 gives the same answers on CPUs without VNNI; 8 does not, and fails its gate for it.",
+)
+@click.option(
+    "--repair",
+    is_flag=True,
+    help="Make an int8 file that fails its gate again with its worst layers in float, fewest first.",
+)
+@click.option(
+    "--repair-layers", type=click.IntRange(1), default=8, show_default=True, help="Most layers that --repair may take."
 )
 @click.option("--calib-images", default=96, show_default=True, help="How many calibration photos to take.")
 @click.option("--threads", type=click.IntRange(1), help="Threads of the engines that verify.")
@@ -137,6 +145,8 @@ def command(
     gate: float,
     activation_range: Range,
     weight_bits: str,
+    repair: bool,
+    repair_layers: int,
     calib_images: int,
     threads: int | None,
     jobs: int,
@@ -198,6 +208,8 @@ def command(
                 weight_bits=7 if weight_bits == "7" else 8,
                 calibration_images=calib_images,
             ),
+            repair=repair,
+            repair_layers=repair_layers,
             threads=threads,
             jobs=jobs,
             use_cache=not no_cache,

@@ -14,7 +14,7 @@ from edgex_converters.stages.openvino_names import number_by_place
 # None is NNCF's own choice of estimator: the extremes of all photos.
 _RANGES: dict[Range, RangeEstimatorParameters | None] = {
     "minmax": None,
-    "moving-average": RangeEstimatorParametersSet.MEAN_MINMAX,
+    "mean": RangeEstimatorParametersSet.MEAN_MINMAX,
     "percentile": RangeEstimatorParametersSet.MEAN_QUANTILE,
 }
 _RANGES["recommended"] = _RANGES["minmax"]
@@ -38,6 +38,7 @@ def run(job: Job, source: Path | None, destination: Path) -> None:
         nncf.Dataset(images, lambda image: image[None]),
         preset=nncf.QuantizationPreset.MIXED,
         subset_size=len(images),
+        ignored_scope=nncf.IgnoredScope(names=list(job.keep_float)) if job.keep_float else None,
         advanced_parameters=settings,
     )
     number_by_place(model)
