@@ -1,11 +1,13 @@
 """report.html in a real browser: it says everything, loads nothing, and fits on a phone."""
 
 import html
+import itertools
 import json
 import os
 import re
 import shutil
 import subprocess
+import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +17,7 @@ import pytest
 
 from edgex_converters.report.axis import Axis
 from edgex_converters.report.curve import curve
-from edgex_converters.report.html import write_html
+from edgex_converters.report.html import templates, write_html
 from edgex_converters.report.json import report_of
 from edgex_converters.report.scatter import place_labels, scatter
 
@@ -189,6 +191,35 @@ def test_the_pipeline_is_drawn_once_for_each_width(browser: Browser, page: Path,
         )
 
 
+def overlapping(boxes: list[list[float]]) -> list[tuple[list[float], list[float]]]:
+    """Pairs of left, top, right, bottom that share an area."""
+    return [
+        (a, b)
+        for a, b in itertools.combinations(boxes, 2)
+        if a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+    ]
+
+
+@pytest.mark.parametrize("cached", [(), ("verify",), ("stage",), ("verify", "stage")], ids="+".join)
+def test_the_pipelines_words_have_room(browser: Browser, report, tmp_path: Path, cached: tuple[str, ...]) -> None:
+    slow = json.loads(json.dumps(report))
+    for entry in slow["pipeline"]:
+        for step in entry["steps"]:
+            step |= {"seconds": 599.0, "cached": (step["name"] if step["name"] == "verify" else "stage") in cached}
+        entry["status"] = "broken"
+    write_html(slow, tmp_path / "slow.html")
+    texts = (
+        "[...document.querySelectorAll('#pipeline svg')].filter(one => one.getBoundingClientRect().width)"
+        ".flatMap(one => [...one.querySelectorAll('text')]).map(one => one.getBoundingClientRect())"
+        ".map(box => [box.left, box.top + 2, box.right, box.bottom - 2])"
+    )
+    for width in (390, 1280):
+        browser.open(tmp_path / "slow.html", width)
+        boxes = browser.value(texts)
+        assert len(boxes) == 2 + 9 * (5 if width == 1280 else 3 if len(cached) == 2 else 4)
+        assert overlapping(boxes) == []
+
+
 def test_the_plots_names_do_not_lie_on_each_other(browser: Browser, page: Path) -> None:
     boxes = (
         "[...document.querySelectorAll('#tradeoff svg')].filter(one => one.getBoundingClientRect().width)"
@@ -199,9 +230,7 @@ def test_the_plots_names_do_not_lie_on_each_other(browser: Browser, page: Path) 
         browser.open(page, width)
         found = browser.value(boxes)
         assert len(found) == 9
-        for index, a in enumerate(found):
-            for b in found[index + 1 :]:
-                assert a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] or b[3] <= a[1], (width, a, b)
+        assert overlapping(found) == []
 
 
 def test_works_without_scripts_and_with_a_keyboard(browser: Browser, page: Path) -> None:
@@ -283,11 +312,9 @@ def test_a_pipeline_tells_what_only_another_artifact_needed(made, tmp_path: Path
 
 def test_names_find_room_where_every_dot_is_at_one_place() -> None:
     labels = place_labels([(200.0, 100.0, 8.0)] * 6, ["openvino fp32"] * 6, 358, 296, (52, 99, 358, 101))
-    boxes = [(label.x, label.y - 11, label.x + label.width, label.y + 4) for label in labels]
-    for index, a in enumerate(boxes):
-        assert a[0] >= 52
-        assert a[2] <= 358
-        assert all(a[3] <= b[1] or b[3] <= a[1] or a[2] <= b[0] or b[2] <= a[0] for b in boxes[index + 1 :])
+    boxes = [[label.x, label.y - 11, label.x + label.width, label.y + 4] for label in labels]
+    assert all(box[0] >= 52 and box[2] <= 358 for box in boxes)
+    assert overlapping(boxes) == []
 
 
 def test_nothing_measured_is_nothing_plotted(report) -> None:
@@ -310,3 +337,23 @@ def test_a_curve_stands_in_its_plot_also_where_nothing_changes() -> None:
         drawn = curve("size", [str(index) for index in range(len(values))], values, str)
         assert [point.text for point in drawn.points] == list(map(str, values))
         assert all(0 < point.x < drawn.width and 0 < point.y < drawn.baseline for point in drawn.points)
+
+
+def test_a_curve_of_many_steps_leaves_out_what_would_lie_on_each_other() -> None:
+    drawn = curve(
+        "time", [f"+ block{index}_sepconv1_pointwise" for index in range(20)], list(range(20)), "{} ms".format
+    )
+    told = [point for point in drawn.points if point.text]
+    assert told[-1] is drawn.points[-1]
+    assert all(b.x - a.x >= 54 for a, b in itertools.pairwise(told))
+    assert all(a.step_y != b.step_y for a, b in itertools.pairwise(told))
+    assert "+ block7_sepconv1_pointwise 7 ms" in drawn.words
+
+
+def test_a_curve_is_drawn_with_its_values_and_its_words() -> None:
+    drawn = curve("size <MB>", ["int8", "+ block2 & head"], [0.9, 1.1], lambda value: f"{value} MB")
+    drawing = ElementTree.fromstring(templates().get_template("curve.svg.j2").module.curve(drawn))
+    assert drawing.get("aria-label") == drawn.words
+    texts = [text.text for text in drawing.iter("text")]
+    assert texts == ["size <MB>", "0.9 MB", "int8", "1.1 MB", "+ block2 & head"]
+    assert len(drawing.find("polyline").get("points", "").split()) == 2

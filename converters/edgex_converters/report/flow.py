@@ -16,7 +16,7 @@ _PITCH = _GAP_IN + STAGE_WIDTH + _GAP_OUT + CARD_WIDTH
 
 TALL_WIDTH = 358
 TALL_CARD_HEIGHT = 46
-_TALL_ROW, _INDENT = 54, 22
+_TALL_ROW, _INDENT = 54, 18
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +31,7 @@ class Branch:
         took: Its time, and whether that was in an earlier run.
         checked: The same of the comparison with the network.
         cached: Whether the stage was.
+        checked_cached: Whether the comparison was.
         made: ``onnx int8``.
         status: ``passed``, ``failed`` or ``broken``.
         asked: Whether the user wanted the artifact, or only a later stage did.
@@ -43,6 +44,7 @@ class Branch:
     took: str
     checked: str
     cached: bool
+    checked_cached: bool
     made: str
     format: str
     status: str
@@ -135,6 +137,7 @@ def _branch(entry: dict[str, Any], x: float, y: float, edge: str) -> Branch:
         took=_took(made),
         checked=_took(steps.get("verify")),
         cached=made is not None and made["cached"],
+        checked_cached="verify" in steps and steps["verify"]["cached"],
         made=entry["to"],
         format=entry["format"],
         status=entry["status"],
@@ -143,21 +146,20 @@ def _branch(entry: dict[str, Any], x: float, y: float, edge: str) -> Branch:
 
 
 def duration(seconds: float) -> str:
-    """As a person says it.
+    """As short as a card has room for.
 
-    >>> duration(0.34), duration(43.2), duration(75.0)
-    ('0.3 s', '43 s', '1 min 15 s')
+    >>> duration(0.34), duration(75.2), duration(765.0)
+    ('0.3 s', '75 s', '13 min')
     """
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+    if seconds >= 600:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds:.{0 if seconds >= 10 else 1}f} s"
 
 
 def _took(step: dict[str, Any] | None) -> str:
     if step is None:
         return ""
-    return f"cached ({duration(step['seconds'])})" if step["cached"] else duration(step["seconds"])
+    return f"cached, {duration(step['seconds'])}" if step["cached"] else duration(step["seconds"])
 
 
 def _words(report: dict[str, Any]) -> str:

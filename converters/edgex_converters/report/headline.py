@@ -35,12 +35,23 @@ def tiles(report: dict[str, Any]) -> list[Tile]:
     timed = [artifact for artifact in passed if artifact["ms"]]
     if timed:
         fastest = min(timed, key=lambda artifact: artifact["ms"])
-        found.append(Tile(title="fastest", figure=f"{fastest['ms']:.3g} ms", note=_beside(fastest, artifacts, "ms")))
+        found.append(
+            Tile(title="fastest", figure=f"{three_digits(fastest['ms'])} ms", note=_beside(fastest, artifacts, "ms"))
+        )
     if passed:
         smallest = min(passed, key=lambda artifact: artifact["bytes"])
-        figure = f"{smallest['bytes'] / 1e6:.3g} MB"
+        figure = f"{three_digits(smallest['bytes'] / 1e6)} MB"
         found.append(Tile(title="smallest", figure=figure, note=_beside(smallest, artifacts, "bytes")))
     return found
+
+
+def three_digits(value: float) -> str:
+    """A size or a time, to three digits or two places.
+
+    >>> [three_digits(value) for value in (0.619, 2.1, 98.93, 404.2)]
+    ['0.62', '2.10', '98.9', '404']
+    """
+    return f"{value:.{0 if value >= 100 else 1 if value >= 10 else 2}f}"
 
 
 def _beside(artifact: dict[str, Any], artifacts: list[dict[str, Any]], field: str) -> str:

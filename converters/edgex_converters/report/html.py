@@ -5,7 +5,7 @@ from typing import Any
 
 from edgex_converters.report import flow
 from edgex_converters.report.confusion import greatest_changes, matrices
-from edgex_converters.report.headline import tiles
+from edgex_converters.report.headline import three_digits, tiles
 from edgex_converters.report.layers import bars
 from edgex_converters.report.photos import disagreements
 from edgex_converters.report.scatter import scatter
@@ -28,22 +28,31 @@ def write_html(report: dict[str, Any], path: Path) -> None:
     Raises:
         ImageError: If such a photo cannot be read any more.
     """
-    environment = load_entry("jinja2:Environment")(
+    page = (
+        templates()
+        .get_template("page.html.j2")
+        .render(
+            report=report,
+            tiles=tiles(report),
+            flow=flow,
+            three_digits=three_digits,
+            plots=(("wide", scatter(report, 1080, 340)), ("tall", scatter(report, 358, 340))),
+            layers=bars(report),
+            disagreements=disagreements(report),
+            matrices=matrices(report),
+            changes=greatest_changes(report),
+        )
+    )
+    with atomic_write(path) as file:
+        file.write(page.encode())
+
+
+def templates() -> Any:
+    """The page's templates, a jinja2 environment: all that is filled in is escaped, and a misspelt name is an error."""
+    return load_entry("jinja2:Environment")(
         loader=load_entry("jinja2:FileSystemLoader")(_TEMPLATES),
         undefined=load_entry("jinja2:StrictUndefined"),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    page = environment.get_template("page.html.j2").render(
-        report=report,
-        tiles=tiles(report),
-        flow=flow,
-        plots=(("wide", scatter(report, 1080, 340)), ("tall", scatter(report, 358, 340))),
-        layers=bars(report),
-        disagreements=disagreements(report),
-        matrices=matrices(report),
-        changes=greatest_changes(report),
-    )
-    with atomic_write(path) as file:
-        file.write(page.encode())
