@@ -69,15 +69,7 @@ def scatter(report: dict[str, Any], width: int, height: int) -> Scatter:
     if not shown:
         return Scatter(width=width, height=height)
     x_axis, y_axis = _axes(shown, report["evaluation"]["reference_accuracy"], width, height)
-    largest = max(artifact["bytes"] for artifact in shown)
-    spots = [
-        (
-            x_axis.at(artifact["ms"]),
-            y_axis.at(artifact["metrics"]["accuracy"]),
-            _SMALLEST + (_LARGEST - _SMALLEST) * math.sqrt(artifact["bytes"] / largest),
-        )
-        for artifact in shown
-    ]
+    spots = _spots(shown, x_axis, y_axis)
     names = [_name(artifact) for artifact in shown]
     reference_y = y_axis.at(report["evaluation"]["reference_accuracy"])
     line = _LEFT, reference_y - 1, width, reference_y + 1
@@ -143,6 +135,18 @@ def _axes(shown: list[dict[str, Any]], reference: float, width: int, height: int
         Axis(low=math.exp(times[0]), high=math.exp(times[1]), start=_LEFT, end=width - _RIGHT, log=True),
         Axis(low=low, high=high, start=height - _BOTTOM, end=_TOP),
     )
+
+
+def _spots(shown: list[dict[str, Any]], x_axis: Axis, y_axis: Axis) -> list[tuple[float, float, float]]:
+    largest = max(artifact["bytes"] for artifact in shown)
+    return [
+        (
+            x_axis.at(artifact["ms"]),
+            y_axis.at(artifact["metrics"]["accuracy"]),
+            _SMALLEST + (_LARGEST - _SMALLEST) * math.sqrt(artifact["bytes"] / largest),
+        )
+        for artifact in shown
+    ]
 
 
 def _is_best(artifact: dict[str, Any], shown: list[dict[str, Any]]) -> bool:
