@@ -1,6 +1,7 @@
 """The photos that calibrate: chosen and known by their digests, decoded only when a stage has to be calibrated."""
 
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -38,6 +39,11 @@ class CalibrationSet:
     def paths(self) -> tuple[Path, ...]:
         """Of the photos, as given."""
         return tuple(photo.path for photo in self.photos.files)
+
+    @property
+    def classes(self) -> Mapping[str, int]:
+        """How many photos of each class calibrate, by its folder's name."""
+        return dict(zip(self.photos.labels, self.photos.counts(), strict=True))
 
     @cached_property
     def _decoded(self) -> calibrate.Decoded:

@@ -154,6 +154,8 @@ class _Run:
             versions=provenance.tool_versions(tool for stage in self.stages for tool in stage.tools),
             calibration=self.calibration.reference if self.calibration else None,
             warnings=warnings,
+            calibration_classes=self.calibration.classes if self.calibration else {},
+            intermediates=tuple(made for target, made in self.outcomes.items() if target not in self.config.targets),
         )
 
     def _judge_calibration(self) -> tuple[str, ...]:

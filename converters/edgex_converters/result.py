@@ -104,7 +104,7 @@ class Conversion:
     """Every outcome, the deliverables first in the order asked for.
 
     Attributes:
-        outcomes: One a target; intermediates that nobody asked for are not among them.
+        outcomes: One a target that was asked for.
         spec: The checkpoint's contract.
         reference: The PyTorch network's logits on the evaluation images.
         labels: (N,) true class of each.
@@ -112,6 +112,8 @@ class Conversion:
         versions: Tools, by package.
         calibration: The photos that decided the int8 scales; None where nothing is quantised.
         warnings: What a user should know of the photos though it stops nothing, a line each.
+        calibration_classes: How many of those photos each class has, by its folder's name.
+        intermediates: What was made only because a target starts from it.
     """
 
     outcomes: tuple[Outcome, ...]
@@ -122,6 +124,8 @@ class Conversion:
     versions: Mapping[str, str] = field(default_factory=dict)
     calibration: DatasetRef | None = None
     warnings: tuple[str, ...] = ()
+    calibration_classes: Mapping[str, int] = field(default_factory=dict)
+    intermediates: tuple[Outcome, ...] = ()
 
     @property
     def reference_accuracy(self) -> float:

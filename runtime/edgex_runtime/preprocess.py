@@ -1,10 +1,10 @@
 """A picture of any size → the tensor that a graph takes: the one function for training, calibration and every engine.
 
-Geometry is integer arithmetic and both interpolations are exact in OpenCV, so that the same picture gives the same
-bytes on every CPU and with every OpenCV that edgex allows (docs/adr/0006-resize.md).
+Geometry is integer arithmetic and all interpolations are exact in OpenCV, so that the same picture gives the same
+bytes on every CPU and with every OpenCV that edgex allows (docs/adr/0006-resize.md, docs/adr/0009-halving.md).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgex_runtime.errors import ImageError
-from edgex_runtime.spec import InputSpec, ModelSpec, Resize
+from edgex_runtime.spec import InputSpec, ModelSpec, Resize, ResizeFilter
 
 # OpenCV sums factor² bytes in an int32: 2048² · 255 < 2³¹. What is left to shrink beyond that is interpolated.
 _MAX_FACTOR = 2048
@@ -99,7 +99,7 @@ def _resize_into(image: NDArray[np.uint8], resize: Resize, out: NDArray[np.uint8
         to_rows, to_columns = _fit(height, width, out.shape[0], out.shape[1])
         out[:] = resize.fill
         out = out[to_rows.slice, to_columns.slice]
-    _scale_into(image[rows.slice, columns.slice], out)
+    _SCALE_INTO[resize.filter](image[rows.slice, columns.slice], out)
 
 
 def _crop(height: int, width: int, to_height: int, to_width: int, fraction: float) -> tuple[_Span, _Span]:
@@ -132,7 +132,7 @@ def _centred(length: int, within: int) -> _Span:
     return _Span((within - length) // 2, length)
 
 
-def _scale_into(region: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
+def _average_area_into(region: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
     """Filter ``area-linear``: average whole blocks of pixels, then interpolate what is left, a ratio below 2.
 
     Pixels that do not fill a block, fewer than one output pixel's worth, are left out on both sides: nothing moves
@@ -159,8 +159,42 @@ def _whole_blocks(length: int, to_length: int) -> tuple[_Span, int]:
     return _centred(blocks * factor, length), blocks
 
 
+def _halve_into(region: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
+    """Filter ``halving-linear``: halve both sides together, then the side that is still too long, then interpolate.
+
+    OpenCV has vector code for the 2 × 2 average and for pairs, and for no other block. Each side is halved while 7/4 of
+    the output or more is left: so near to twice, halving and enlarging a little aliases less than interpolating alone.
+    Pixels that do not fill a block of all halvings, at most 8/7 of an output pixel's worth, are left out on both sides
+    alike: nothing moves by more than 4/7 of an output pixel.
+    """
+    rows, row_halvings = _whole_halvings(region.shape[0], out.shape[0])
+    columns, column_halvings = _whole_halvings(region.shape[1], out.shape[1])
+    region = region[rows.slice, columns.slice]
+    for step in range(max(row_halvings, column_halvings)):
+        down, across = step < row_halvings, step < column_halvings
+        halved = np.empty((region.shape[0] >> down, region.shape[1] >> across, 3), np.uint8)
+        # Midway between two pixels, INTER_LINEAR_EXACT is their average.
+        _cv2_resize_into(region, halved, cv2.INTER_AREA if down and across else cv2.INTER_LINEAR_EXACT)
+        region = halved
+    _cv2_resize_into(region, out, cv2.INTER_LINEAR_EXACT)
+
+
+def _whole_halvings(length: int, to_length: int) -> tuple[_Span, int]:
+    """The centred pixels that can be halved to the end, and how often they are."""
+    halvings = 0
+    while 4 * (length >> halvings) >= 7 * to_length:
+        halvings += 1
+    return _centred(length >> halvings << halvings, length), halvings
+
+
 def _cv2_resize_into(region: NDArray[np.uint8], out: NDArray[np.uint8], interpolation: int) -> None:
     if region.shape == out.shape:
         out[:] = region
     else:
         cv2.resize(region, out.shape[1::-1], dst=out, interpolation=interpolation)
+
+
+_SCALE_INTO: Mapping[ResizeFilter, Callable[[NDArray[np.uint8], NDArray[np.uint8]], None]] = {
+    "area-linear": _average_area_into,
+    "halving-linear": _halve_into,
+}

@@ -31,6 +31,26 @@ def now() -> str:
     return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc).isoformat(timespec="seconds")
 
 
+def machine() -> dict[str, str]:
+    """What a file was made and measured on: nothing that names the machine, its user or its network."""
+    return {
+        "cpu": _cpu_name(),
+        "cores": str(os.cpu_count() or "unknown"),
+        "architecture": platform.machine(),
+        "system": f"{platform.system()} {platform.release()}",
+    }
+
+
+def _cpu_name() -> str:
+    """Linux says it in /proc/cpuinfo, on some ARM boards only as the device tree's model."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith(("model name", "Model")))
+    return next(named, "") or platform.processor() or "unknown"
+
+
 def file_sha256(path: Path) -> str:
     """Digest of a file's bytes."""
     with path.open("rb") as file:

@@ -16,6 +16,7 @@ SCHEMA_VERSION = 1
 
 Precision = Literal["fp32", "fp16", "int8"]
 ResizeMode = Literal["crop", "stretch", "letterbox"]
+ResizeFilter = Literal["area-linear", "halving-linear"]
 Setting = bool | int | float | str
 
 
@@ -56,13 +57,14 @@ class Resize:
             ``letterbox`` fits the whole picture inside and pads it.
         crop_fraction: With ``crop``, the share of the largest such centre that is kept, (0, 1].
         fill: With ``letterbox``, the grey level of the padding, 0..255.
-        filter: ``area-linear``: integer-factor area averaging, then exact bilinear interpolation.
+        filter: ``halving-linear``: averages of 2 × 2 or two pixels, repeated, then exact bilinear interpolation ·
+            ``area-linear``: one average by an integer factor instead; contracts from before the other have it.
     """
 
     mode: ResizeMode
     crop_fraction: float = 1.0
     fill: int = 114
-    filter: Literal["area-linear"] = "area-linear"
+    filter: ResizeFilter = "halving-linear"
 
     def __post_init__(self) -> None:
         if not 0.0 < self.crop_fraction <= 1.0:

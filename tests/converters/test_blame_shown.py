@@ -68,7 +68,7 @@ def test_the_report_holds_the_layers_of_every_int8_artifact(made, tmp_path: Path
 
 def test_the_page_draws_the_twenty_worst_layers(made, tmp_path: Path) -> None:
     report = report_of(made.conversion, made.config)
-    write_html(report, made.conversion, tmp_path / "report.html")
+    write_html(report, tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
     for artifact in report["artifacts"]:
         if artifact["precision"] != "int8":

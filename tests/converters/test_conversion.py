@@ -121,7 +121,7 @@ def test_report_holds_every_figure(made, tmp_path: Path) -> None:
     for entry in report["artifacts"]:
         assert entry["metrics"]["accuracy_low"] <= entry["metrics"]["accuracy"] <= entry["metrics"]["accuracy_high"]
         assert sum(map(sum, entry["confusion"])) == 240
-    write_html(report, made.conversion, tmp_path / "report.html")
+    write_html(report, tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
     assert "9 of 9 artifacts passed" in page
-    assert "http" not in page.replace("http://www.w3.org", ""), "the page loads something from the network"
+    assert "://" not in page, "the page loads something from the network"

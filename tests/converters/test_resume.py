@@ -74,7 +74,7 @@ def test_the_report_says_what_came_from_the_cache(made, tmp_path: Path) -> None:
     conversion = convert_again(made, tmp_path)
     report = report_of(conversion, made.config)
     assert [step["cached"] for step in report["artifacts"][0]["steps"]] == [True, True, True]
-    write_html(report, conversion, tmp_path / "report.html")
+    write_html(report, tmp_path / "report.html")
     assert "export_onnx from the cache" in (tmp_path / "report.html").read_text()
 
 

@@ -13,22 +13,24 @@ from numpy.typing import NDArray
 
 from edgex_runtime.golden import load_golden_images
 from edgex_runtime.preprocess import resize
-from edgex_runtime.spec import InputSpec, Resize, ResizeMode
+from edgex_runtime.spec import InputSpec, Resize, ResizeFilter, ResizeMode
 
+FILTERS: tuple[ResizeFilter, ...] = ("area-linear", "halving-linear")
 MODES: tuple[ResizeMode, ...] = ("crop", "stretch", "letterbox")
 SIZES = ((299, 299), (224, 224), (96, 128))
 FRACTIONS = (1.0, 0.875)
 RANDOM_CASES = 70
 
 
-def golden_cases(mode: ResizeMode) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+def golden_cases(name: ResizeFilter, mode: ResizeMode) -> Iterator[tuple[str, NDArray[np.uint8]]]:
     """(description, result) for each golden image, size and crop fraction."""
     for golden, (height, width), fraction in itertools.product(load_golden_images(), SIZES, FRACTIONS):
-        resized = resize(golden.image, InputSpec(height=height, width=width), Resize(mode=mode, crop_fraction=fraction))
+        how = Resize(mode=mode, crop_fraction=fraction, filter=name)
+        resized = resize(golden.image, InputSpec(height=height, width=width), how)
         yield f"{golden.name} {height}x{width} {fraction}", resized
 
 
-def random_cases(mode: ResizeMode) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+def random_cases(name: ResizeFilter, mode: ResizeMode) -> Iterator[tuple[str, NDArray[np.uint8]]]:
     """(description, result) for pictures of any shape, 1 to 2048 pixels a side, to sizes of 1 to 512."""
     rng = np.random.default_rng(20)
     for case in range(RANDOM_CASES):
@@ -39,7 +41,8 @@ def random_cases(mode: ResizeMode) -> Iterator[tuple[str, NDArray[np.uint8]]]:
             # Flat patches and hard edges, where a rounding that differs shows over whole areas.
             image = image // 64 * 85
         fraction = FRACTIONS[case % 2]
-        resized = resize(image, InputSpec(height=to_height, width=to_width), Resize(mode=mode, crop_fraction=fraction))
+        how = Resize(mode=mode, crop_fraction=fraction, filter=name)
+        resized = resize(image, InputSpec(height=to_height, width=to_width), how)
         yield f"{height}x{width} to {to_height}x{to_width} {fraction}", resized
 
 
@@ -52,7 +55,7 @@ def digest(cases: Iterator[tuple[str, NDArray[np.uint8]]]) -> str:
 
 
 if __name__ == "__main__":
-    for mode, cases in itertools.product(MODES, (golden_cases, random_cases)):
-        for description, resized in cases(mode):
-            print(mode, description, hashlib.sha256(resized).hexdigest())
-        print(mode, cases.__name__, digest(cases(mode)))
+    for name, mode, cases in itertools.product(FILTERS, MODES, (golden_cases, random_cases)):
+        for description, resized in cases(name, mode):
+            print(name, mode, description, hashlib.sha256(resized).hexdigest())
+        print(name, mode, cases.__name__, digest(cases(name, mode)))

@@ -1,69 +1,58 @@
-"""`report.html`: a conversion as one page, no network needed, drawn from the same data as `report.json`."""
+"""`report.html`: a conversion as one page, no network and no script needed, drawn from the data of `report.json`."""
 
-import base64
-import io
 from pathlib import Path
 from typing import Any
 
-from edgex_converters.report import scatter
+from edgex_converters.report import flow
+from edgex_converters.report.confusion import greatest_changes, matrices
+from edgex_converters.report.headline import three_digits, tiles
 from edgex_converters.report.layers import bars
-from edgex_converters.result import Conversion
+from edgex_converters.report.photos import disagreements
+from edgex_converters.report.scatter import scatter
 from edgex_converters.stage import load_entry
 from edgex_runtime.atomic import atomic_write
-from edgex_runtime.image import read_image
 
-_TEMPLATE = Path(__file__).with_name("page.html.j2")
-_MOST_PHOTOS = 12
-_THUMBNAIL_PX = 160
+_TEMPLATES = Path(__file__).with_name("templates")
 
 
-def write_html(report: dict[str, Any], conversion: Conversion, path: Path) -> None:
+def write_html(report: dict[str, Any], path: Path) -> None:
     """Draw the page, atomically.
 
+    Whatever comes from a file's name, a label or a tool is escaped, and the page's own policy lets a browser load
+    nothing but what stands in it.
+
     Args:
-        report: Of `report_of`.
-        conversion: The same conversion: its photos are shown where artifacts disagree.
+        report: Of `report_of`; the photos that it names are read for their thumbnails.
         path: Where to.
+
+    Raises:
+        ImageError: If such a photo cannot be read any more.
     """
-    environment = load_entry("jinja2:Environment")(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    page = environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
-        report=report,
-        plot=scatter.points(report),
-        layers=bars(report),
-        photos=_photos(report, conversion),
+    page = (
+        templates()
+        .get_template("page.html.j2")
+        .render(
+            report=report,
+            tiles=tiles(report),
+            flow=flow,
+            three_digits=three_digits,
+            plots=(("wide", scatter(report, 1080, 340)), ("tall", scatter(report, 358, 340))),
+            layers=bars(report),
+            disagreements=disagreements(report),
+            matrices=matrices(report),
+            changes=greatest_changes(report),
+        )
     )
     with atomic_write(path) as file:
         file.write(page.encode())
 
 
-def _photos(report: dict[str, Any], conversion: Conversion) -> list[dict[str, Any]]:
-    """The photos on which most artifacts disagree with the network, with who said what."""
-    said: dict[str, list[str]] = {}
-    facts: dict[str, dict[str, str]] = {}
-    for artifact in report["artifacts"]:
-        for entry in artifact.get("disagreements", ()):
-            said.setdefault(entry["photo"], []).append(
-                f"{artifact['format']} {artifact['precision']}: {entry['artifact']}"
-            )
-            facts[entry["photo"]] = entry
-    chosen = sorted(said, key=lambda photo: (-len(said[photo]), photo))[:_MOST_PHOTOS]
-    return [
-        {
-            "image": _thumbnail(Path(photo)),
-            "label": facts[photo]["label"],
-            "reference": facts[photo]["reference"],
-            "said": said[photo],
-        }
-        for photo in chosen
-    ]
-
-
-def _thumbnail(path: Path) -> str:
-    """A small JPEG as a data URL."""
-    from PIL import Image
-
-    picture = Image.fromarray(read_image(path))
-    picture.thumbnail((_THUMBNAIL_PX, _THUMBNAIL_PX))
-    buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+def templates() -> Any:
+    """The page's templates, a jinja2 environment: all that is filled in is escaped, and a misspelt name is an error."""
+    return load_entry("jinja2:Environment")(
+        loader=load_entry("jinja2:FileSystemLoader")(_TEMPLATES),
+        undefined=load_entry("jinja2:StrictUndefined"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )

@@ -8,8 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgex_converters.config import ConvertConfig
+from edgex_converters.recipes import plan
 from edgex_converters.report.layers import layers_of
 from edgex_converters.result import Conversion, Outcome, Step
+from edgex_converters.stage import Stage
+from edgex_runtime import provenance
 from edgex_runtime.atomic import atomic_write
 from edgex_runtime.schema import to_plain
 
@@ -24,18 +27,21 @@ def report_of(conversion: Conversion, config: ConvertConfig) -> dict[str, Any]:
         "name": config.name,
         "labels": list(labels),
         "command": config.command,
+        "date": provenance.now(),
+        "machine": provenance.machine(),
         "network": to_plain(conversion.spec.network),
         "evaluation": {
             "path": str(config.evaluation),
             "images": len(conversion.labels),
             "reference_accuracy": conversion.reference_accuracy,
         },
-        "calibration": to_plain(conversion.calibration),
+        "calibration": _calibration(conversion),
         "warnings": list(conversion.warnings),
         "gates": to_plain(config.gates),
         "quantize": to_plain(config.quantize),
         "tools": dict(conversion.versions),
         "reference_confusion": confusion(conversion.reference, conversion.labels, len(labels)),
+        "pipeline": _pipeline(conversion),
         "artifacts": [_artifact(outcome, conversion) for outcome in conversion.outcomes],
     }
 
@@ -52,6 +58,33 @@ def confusion(logits: NDArray[np.float32], labels: NDArray[np.int64], classes: i
     np.add.at(counts, (labels, logits.argmax(1)), 1)
     rows: list[list[int]] = counts.tolist()
     return rows
+
+
+def _calibration(conversion: Conversion) -> dict[str, Any] | None:
+    if conversion.calibration is None:
+        return None
+    return {**to_plain(conversion.calibration), "classes": dict(conversion.calibration_classes)}
+
+
+def _pipeline(conversion: Conversion) -> list[dict[str, Any]]:
+    """Every stage that was planned, each after the one that it starts from."""
+    asked = {outcome.target: outcome for outcome in conversion.outcomes}
+    made = asked | {outcome.target: outcome for outcome in conversion.intermediates}
+    return [_planned(stage, made[stage.ensures], asked=stage.ensures in asked) for stage in plan(asked)]
+
+
+def _planned(stage: Stage, outcome: Outcome, *, asked: bool) -> dict[str, Any]:
+    return {
+        "stage": stage.name,
+        "from": None if stage.requires is None else str(stage.requires),
+        "to": str(stage.ensures),
+        "format": stage.ensures.format,
+        "precision": stage.ensures.precision,
+        "asked": asked,
+        "status": outcome.status,
+        "why": outcome.why,
+        "steps": [_step(step) for step in outcome.steps],
+    }
 
 
 def _artifact(outcome: Outcome, conversion: Conversion) -> dict[str, Any]:

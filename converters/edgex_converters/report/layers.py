@@ -6,8 +6,10 @@ from typing import Any
 from edgex_converters.blame import Blame, LayerError
 from edgex_converters.result import Outcome
 
-WIDTH, LEFT, RIGHT, ROW = 720, 230, 150, 20
+WIDTH, ROW = 358, 31
 _BARS = 20
+# That fit on a line of the page's 12 px text.
+_CHARACTERS = 52
 
 
 def layers_of(outcome: Outcome) -> dict[str, Any] | None:
@@ -64,10 +66,10 @@ def _layer(layer: LayerError) -> dict[str, Any]:
 def _plot(artifact: dict[str, Any]) -> dict[str, Any]:
     found = artifact["layers"]
     shown = [layer for layer in found["layers"] if layer["share"]][:_BARS]
-    greatest = max((layer["share"] for layer in shown), default=1.0)
+    greatest = max((layer["share"] + (layer["share_error"] or 0.0) for layer in shown), default=1.0)
 
     def length(share: float) -> float:
-        return (WIDTH - LEFT - RIGHT) * min(share, greatest) / greatest
+        return WIDTH * min(share, greatest) / greatest
 
     return {
         "format": artifact["format"],
@@ -77,13 +79,13 @@ def _plot(artifact: dict[str, Any]) -> dict[str, Any]:
         "unexplained": found["unexplained"],
         "sum_of_parts": found["sum_of_parts"],
         "width": WIDTH,
-        "left": LEFT,
         "row": ROW,
         "height": ROW * len(shown) + 8,
         "bars": [
             {
                 "name": layer["name"],
-                "y": ROW * index + 4,
+                "shown": _ending(layer["name"], _CHARACTERS - len(_text(layer))),
+                "y": ROW * index,
                 "length": length(layer["share"]),
                 "from": length(max(0.0, layer["share"] - (layer["share_error"] or 0.0))),
                 "to": length(layer["share"] + (layer["share_error"] or 0.0)),
@@ -92,6 +94,11 @@ def _plot(artifact: dict[str, Any]) -> dict[str, Any]:
             for index, layer in enumerate(shown)
         ],
     }
+
+
+def _ending(name: str, most: int) -> str:
+    """The end of a name: layers of a long path differ there."""
+    return name if len(name) <= most else "…" + name[len(name) - most + 1 :]
 
 
 def _text(layer: dict[str, Any]) -> str:

@@ -19,5 +19,5 @@ def write_report(conversion: Conversion, config: ConvertConfig) -> dict[str, Any
     """
     report = report_of(conversion, config)
     write_json(report, config.out / JSON_NAME)
-    write_html(report, conversion, config.out / HTML_NAME)
+    write_html(report, config.out / HTML_NAME)
     return report

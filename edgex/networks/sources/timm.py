@@ -38,7 +38,7 @@ def load(source: str, name: str, missing: Missing) -> Offer:
     said = preprocessing_of(source, resolve_data_config(model=network))
     if said.interpolation != "bilinear":
         _log.warning(
-            "%s: timm resizes by %s interpolation, edgex by its own area-linear one, at its crop and size",
+            "%s: timm resizes by %s interpolation, edgex by its own halving-linear one, at its crop and size",
             source,
             said.interpolation,
         )

@@ -37,7 +37,7 @@ def load(source: str, name: str, missing: Missing) -> Offer:
     preset = published.transforms()
     if preset.interpolation.value != "bilinear":
         _log.warning(
-            "%s: torchvision resizes by %s interpolation, edgex by its own area-linear one, at its crop and size",
+            "%s: torchvision resizes by %s interpolation, edgex by its own halving-linear one, at its crop and size",
             source,
             preset.interpolation.value,
         )
