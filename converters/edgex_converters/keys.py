@@ -16,7 +16,6 @@ import edgex_converters
 import edgex_runtime
 from edgex_converters.config import QuantizeConfig
 from edgex_converters.stage import Stage
-from edgex_converters.target import Target
 from edgex_runtime.provenance import tool_versions
 from edgex_runtime.schema import to_plain
 from edgex_runtime.spec import ModelSpec

@@ -49,8 +49,8 @@ class Job:
         return self.calibration
 
 
-# Reads `source` (None: the network itself) and writes `destination`, in a folder of the stage's own; gives back what the
-# report should say of it.
+# Reads `source` (None: the network itself) and writes `destination`, in a folder of the stage's own; gives back what
+# the report should say of it.
 Run = Callable[[Job, Path | None, Path], tuple[str, ...] | None]
 # Writes into a finished file what its ecosystem wants to read there and the contract's writer cannot.
 Describe = Callable[[Path, ModelSpec], None]

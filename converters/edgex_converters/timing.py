@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgex_converters.target import Target
 from edgex_runtime.engines.engine import EngineOptions
 from edgex_runtime.engines.registry import open_engine
 

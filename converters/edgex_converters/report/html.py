@@ -8,6 +8,7 @@ from edgex_converters.report.confusion import greatest_changes, matrices
 from edgex_converters.report.headline import three_digits, tiles
 from edgex_converters.report.layers import bars
 from edgex_converters.report.photos import disagreements
+from edgex_converters.report.repairs import repair_curves
 from edgex_converters.report.scatter import scatter
 from edgex_converters.stage import load_entry
 from edgex_runtime.atomic import atomic_write
@@ -38,6 +39,7 @@ def write_html(report: dict[str, Any], path: Path) -> None:
             three_digits=three_digits,
             plots=(("wide", scatter(report, 1080, 340)), ("tall", scatter(report, 358, 340))),
             layers=bars(report),
+            repairs=repair_curves(report),
             disagreements=disagreements(report),
             matrices=matrices(report),
             changes=greatest_changes(report),

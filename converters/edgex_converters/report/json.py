@@ -101,6 +101,8 @@ def _artifact(outcome: Outcome, conversion: Conversion) -> dict[str, Any]:
         "metrics": dict(outcome.measured.metrics) if outcome.measured else None,
         "evidence": to_plain(outcome.evidence),
         "layers": layers_of(outcome),
+        "remarks": list(outcome.remarks),
+        "repairs": to_plain(outcome.repairs),
     }
     if outcome.logits is not None:
         labels = conversion.spec.labels

@@ -61,8 +61,9 @@ def run(job: Job, source: Path | None, destination: Path) -> tuple[str, ...]:
 
 
 def _float_logits(source: Path) -> dict[str, Any]:
-    """Leave what leaves the last layer in float: logits are read as numbers, and a range that fits most photos cuts
-    those of the surest. On Xception that cut was half of the whole error.
+    """Leave the logits in float: a range that fits most photos cuts those of the surest.
+
+    On Xception that cut was more than half of the whole error.
     """
     graph = onnx.load(source).graph
     last = next(node for node in graph.node if graph.output[0].name in node.output)

@@ -17,6 +17,7 @@ from edgex_converters.stage import Job
 from edgex_converters.stages import biases_tflite, blame_tflite, correct_bias
 from edgex_runtime.errors import StageError
 
+# What is known of a tensor: "min" and "max", and what the rules below note.
 _Seen = dict[str, Any]
 _Update = Callable[[_Seen, _Seen], _Seen]
 
@@ -71,8 +72,10 @@ def _with_extremes(update: _Update) -> _Update:
     """The same rule, which also notes the extremes."""
 
     def both(old: _Seen, new: _Seen) -> _Seen:
-        lowest, highest = old.get("lowest", old["min"]), old.get("highest", old["max"])
-        extremes = {"lowest": np.minimum(lowest, new["min"]), "highest": np.maximum(highest, new["max"])}
+        extremes = {
+            "lowest": np.minimum(old["lowest"] if "lowest" in old else old["min"], new["min"]),
+            "highest": np.maximum(old["highest"] if "highest" in old else old["max"], new["max"]),
+        }
         return update(old, new) | extremes
 
     return both
