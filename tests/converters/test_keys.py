@@ -36,7 +36,7 @@ def every_key(keys: Keys) -> dict[str, str]:
         "reference": keys.reference(),
         "verify": keys.logits("x"),
         "seal": keys.seal("x", keys.spec),
-        "timing": keys.timing({Target("onnx", "fp32"): "x"}),
+        "timing": keys.timing({"onnx fp32": "x"}),
     }
     return artifacts | steps
 
