@@ -72,7 +72,7 @@ class Keys:
 
     def reference(self) -> str:
         """Of the network's logits on the evaluation photos."""
-        return _key("reference", network=self.network, **self._measured(("torch",)))
+        return _key("reference", network=self.network, **self._measured(("torch", "onnxruntime")))
 
     def logits(self, artifact: str) -> str:
         """Of an artifact's logits on the evaluation photos, and of its portability."""

@@ -126,7 +126,7 @@ class _Run:
     cache: Cache
 
     def __post_init__(self) -> None:
-        self.stages = plan(self.config.targets)
+        self.stages = plan(self.config.targets, self.network.kind)
         self.outcomes: dict[Target, Outcome] = {}
         # As the stages left them, without a contract: what the next stage starts from.
         self.raw: dict[Target, Entry] = {}

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable
 
+from edgex_converters.source import Kind
 from edgex_converters.stage import Stage
 from edgex_converters.target import Target
+from edgex_runtime.errors import BadInputError
 
 _ONNX = Target("onnx", "fp32")
 _OPENVINO = Target("openvino", "fp32")
@@ -91,19 +93,41 @@ STAGES: tuple[Stage, ...] = (
     ),
 )
 
-_MAKER = {stage.ensures: stage for stage in STAGES}
+# What takes the place of the exporters where the source is an ONNX file.
+ADOPT = Stage(
+    name="adopt_onnx",
+    entry=_AT + "adopt_onnx:run",
+    requires=None,
+    ensures=_ONNX,
+    tools=("onnx", "onnxscript"),
+)
+
+_MAKERS: dict[Kind, dict[Target, Stage]] = {
+    "torch": {stage.ensures: stage for stage in STAGES},
+    "onnx": {stage.ensures: stage for stage in (*STAGES, ADOPT) if stage.name not in ("export_onnx", "export_tflite")},
+}
 
 
-def plan(targets: Iterable[Target]) -> tuple[Stage, ...]:
-    """The stages that make `targets`, each once, each after the one that it starts from.
+def plan(targets: Iterable[Target], kind: Kind = "torch") -> tuple[Stage, ...]:
+    """The stages that make `targets` of a source of that kind, each once, each after the one that it starts from.
+
+    Raises:
+        BadInputError: If there is no way from such a source to a target.
 
     >>> [stage.name for stage in plan([Target("openvino", "int8")])]
     ['export_onnx', 'export_openvino', 'quantize_openvino']
+    >>> [stage.name for stage in plan([Target("openvino", "fp16")], "onnx")]
+    ['adopt_onnx', 'export_openvino', 'half_openvino']
     """
     planned: dict[str, Stage] = {}
 
     def add(target: Target) -> None:
-        stage = _MAKER[target]
+        stage = _MAKERS[kind].get(target)
+        if stage is None:
+            raise BadInputError(
+                f"{target} is made from the network itself, and the source is an ONNX file: give the network "
+                "(package.module:function, .pt2, or its library's name), or leave tflite out: --to onnx,openvino"
+            )
         if stage.requires is not None:
             add(stage.requires)
         planned.setdefault(stage.name, stage)

@@ -1,13 +1,31 @@
-"""What is converted: a network and its contract."""
+"""What is converted: a network, or somebody's ONNX file in its place, and the contract."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from edgex_runtime.spec import ModelSpec
 
 if TYPE_CHECKING:
     from torch import nn
+
+
+# What is there to start from: a torch module, or an `OnnxFile`.
+Kind = Literal["torch", "onnx"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnnxFile:
+    """An ONNX file that others made, in the place of the network.
+
+    Attributes:
+        path: Where it stands; weights in files beside it belong to it.
+        spec: What it takes: float32 images in its own layout and channel order, scaled, already of their size.
+    """
+
+    path: Path
+    spec: ModelSpec
 
 
 class LazyNetwork:
@@ -17,22 +35,30 @@ class LazyNetwork:
         load: Builds the network, in evaluation mode. It goes to other processes by pickle.
         identity: Says what the network computes: equal only if weights and code are. Whoever gives it answers for that.
             None where nothing says it: nothing that is made of such a network is kept.
+        kind: What `load` gives.
     """
 
-    def __init__(self, load: "Callable[[], nn.Module]", identity: str | None) -> None:
+    def __init__(self, load: "Callable[[], nn.Module | OnnxFile]", identity: str | None, kind: Kind = "torch") -> None:
         self.identity = identity
+        self.kind = kind
         self._load = load
-        self._network: nn.Module | None = None
+        self._network: nn.Module | OnnxFile | None = None
 
-    def get(self) -> "nn.Module":
+    def get(self) -> "nn.Module | OnnxFile":
         """The network; built once in each process."""
         if self._network is None:
             self._network = self._load()
         return self._network
 
+    def module(self) -> "nn.Module":
+        """The network where `kind` is ``torch``."""
+        network = self.get()
+        assert not isinstance(network, OnnxFile), "an ONNX file has no torch network"
+        return network
+
     def __reduce__(self) -> tuple[object, ...]:
         """To another process goes how to build it, not what was built."""
-        return LazyNetwork, (self._load, self.identity)
+        return LazyNetwork, (self._load, self.identity, self.kind)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgex_converters.config import QuantizeConfig
-from edgex_converters.source import LazyNetwork
+from edgex_converters.source import LazyNetwork, OnnxFile
 from edgex_converters.target import Target
 from edgex_runtime.errors import MissingExtraError
 from edgex_runtime.spec import ModelSpec
@@ -40,7 +40,14 @@ class Job:
     @property
     def network(self) -> "nn.Module":
         """Takes (N, H, W, 3) uint8 RGB, gives (N, classes) float32 logits; in evaluation mode."""
-        return self.lazy_network.get()
+        return self.lazy_network.module()
+
+    @property
+    def onnx_file(self) -> OnnxFile:
+        """What takes the network's place where there is none."""
+        file = self.lazy_network.get()
+        assert isinstance(file, OnnxFile)  # `plan` gives no other source to `adopt_onnx`.
+        return file
 
     @property
     def calibration_images(self) -> NDArray[np.uint8]:

@@ -14,7 +14,7 @@ from edgex_converters import timing
 from edgex_converters.blame import Blame, diagnose
 from edgex_converters.delivery import copy_artifact
 from edgex_converters.evaluation import Progress, open_inputs
-from edgex_converters.source import LazyNetwork
+from edgex_converters.source import LazyNetwork, OnnxFile
 from edgex_converters.stage import Job, Stage, load_entry
 from edgex_converters.tool_output import tail, tool_output_to
 from edgex_runtime.errors import EdgexError, StageError
@@ -79,8 +79,10 @@ def read_remarks(folder: Path) -> tuple[str, ...]:
 def run_reference(folder: Path, network: LazyNetwork, inputs: Path, log: Path, progress: Progress) -> None:
     """Write the network's logits."""
     with tool_output_to(log):
-        run = load_entry("edgex_converters.stages.reference:run")
-        np.save(folder / LOGITS, run(network.get(), open_inputs(inputs), progress))
+        reference = network.get()
+        module = "reference_onnx" if isinstance(reference, OnnxFile) else "reference"
+        run = load_entry(f"edgex_converters.stages.{module}:run")
+        np.save(folder / LOGITS, run(reference, open_inputs(inputs), progress))
 
 
 def verify(
@@ -109,6 +111,8 @@ def blame(
     with tool_output_to(log):
         before = source if isinstance(source, Path) else source.get()
         try:
+            if isinstance(before, OnnxFile):
+                raise StageError("blame: an ONNX file that others made has no layers of a network to compare")
             found = diagnose(path, before, open_inputs(inputs), reference, threads=threads, progress=progress)
         except StageError as error:
             why = str(error)

@@ -5,7 +5,7 @@ import math
 import shlex
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -133,6 +133,7 @@ class ChannelsType(click.ParamType[Three]):
 @click.option("--input-size", type=SizeType(), metavar="SIZE", help="Where SOURCE does not say it: 224, or 192x256.")
 @click.option("--mean", type=ChannelsType(), metavar="R,G,B", help="Where SOURCE does not say it: in pixels 0..255.")
 @click.option("--std", type=ChannelsType(), metavar="R,G,B", help="As --mean; 0 and 1 where the network scales itself.")
+@click.option("--color", type=click.Choice(["RGB", "BGR"]), help="Of an .onnx file's input.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON on stdout.")
 def command(
     source: str,
@@ -158,6 +159,7 @@ def command(
     input_size: tuple[int, int] | None,
     mean: Three | None,
     std: Three | None,
+    color: Literal["RGB", "BGR"] | None,
     as_json: bool,
 ) -> None:
     """Convert SOURCE, and prove that each file still does what the network did.
@@ -170,6 +172,7 @@ def command(
       timm:NAME, torchvision:NAME, keras:NAME   a network of that library
       package.module:function                   what it returns, a torch.nn.Module of (N, 3, H, W) floats
       FILE.pt2                                  a program by torch.export.save, with a free batch
+      FILE.onnx                                 a classifier of others, to ONNX and OpenVINO; takes --color, too
 
     Preprocessing and labels come from the library; what it does not say is asked for by the flag that says it, and a
     flag wins. `--weights none` draws weights at random, for a try.
@@ -192,6 +195,7 @@ def command(
         input_size=input_size,
         mean=mean,
         std=std,
+        color=color,
     )
     model = resolve(source, missing)
     try:

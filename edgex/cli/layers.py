@@ -76,7 +76,7 @@ def _reference(against: Path, photos: "NDArray[np.uint8]") -> "tuple[Graph, NDAr
     from edgex.networks.source import Missing, resolve
     from edgex_converters.stages import reference
 
-    network = resolve(str(against), Missing()).lazy_network().get()
+    network = resolve(str(against), Missing()).lazy_network().module()
     return read_network(network), reference.run(network, photos, lambda done, total: None)
 
 

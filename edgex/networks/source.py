@@ -15,7 +15,7 @@ from edgex.networks.sources.facts import Facts, Missing
 from edgex.networks.sources.registry import FILES, FUNCTION, SCHEMES, Scheme, load
 from edgex_converters.keys import code_digest
 from edgex_converters.source import LazyNetwork, Source
-from edgex_runtime.errors import BadInputError, SpecError
+from edgex_runtime.errors import BadInputError, MissingExtraError, SpecError
 from edgex_runtime.metadata.registry import read_spec
 from edgex_runtime.provenance import file_sha256
 from edgex_runtime.spec import ModelSpec
@@ -32,6 +32,7 @@ def _imagenet() -> Path:
     return imagenet_weights()
 
 
+_ONNX = ".onnx"
 _WEIGHT_FILES = (".safetensors", ".h5", ".keras")
 _NAMED: dict[str, Callable[[], Path]] = {"xception": _imagenet}
 _FUNCTION = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
@@ -42,6 +43,7 @@ GRAMMAR = ", ".join(
         f"Xception weights ({', '.join(_WEIGHT_FILES)})",
         "xception",
         *(scheme.example for scheme in (*_SCHEMES.values(), FUNCTION)),
+        "model.onnx",
     ]
 )
 
@@ -53,7 +55,7 @@ def resolve(source: str, missing: Missing) -> Source:
         source: A checkpoint of ours; weights of an Xception by Keras's or timm's names (`.safetensors`, `.h5`,
             `.keras`); ``xception`` for the ImageNet weights from the Hugging Face hub; a row of
             `sources.registry`: ``timm:NAME``, ``torchvision:NAME``, ``keras:NAME``, ``package.module:function``, a
-            file ``.pt2``.
+            file ``.pt2``; an ``.onnx`` file that others made.
         missing: What the source leaves open.
 
     Raises:
@@ -68,17 +70,16 @@ def resolve(source: str, missing: Missing) -> Source:
         return _ours(_NAMED[source](), missing)
     if path.is_file() and path.suffix.lower() in _WEIGHT_FILES:
         return _ours(path, missing)
+    if path.is_file() and path.suffix.lower() == _ONNX:
+        return _onnx_file(path, missing)
+    if missing.color is not None:
+        raise SpecError(f"{source}: the order of its channels is known: leave --color out")
     if path.is_file() and path.suffix.lower() in FILES:
         return _theirs(FILES[path.suffix.lower()], source, source, missing)
     if colon and name and scheme in SCHEMES:
         return _theirs(SCHEMES[scheme], source, name, missing)
     if _FUNCTION.fullmatch(source):
         return _theirs(FUNCTION, source, source, missing)
-    if path.is_file() and path.suffix.lower() == ".onnx":
-        raise BadInputError(
-            f"{path}: want a torch network to convert, got an ONNX file: give the torch network that it came from, as "
-            "package.module:function or .pt2; edgex live and edgex eval run the file as it is with --spec spec.toml"
-        )
     found = f"a {path.suffix or 'suffixless'} file" if path.is_file() else "no such file"
     raise BadInputError(f"{source}: want {GRAMMAR}, got {found}")
 
@@ -91,9 +92,22 @@ def _theirs(scheme: Scheme, source: str, rest: str, missing: Missing) -> Source:
     return complete(source, offer, missing)
 
 
+def _onnx_file(path: Path, missing: Missing) -> Source:
+    """A file that others made, which no torch network stands behind."""
+    try:
+        from edgex.networks.sources.onnx import source_of
+    except ModuleNotFoundError as error:
+        if error.name not in ("onnx", "onnxruntime"):
+            raise
+        raise MissingExtraError(
+            f"{path} needs {error.name!r}, which is not installed: pip install 'edgex[convert]'"
+        ) from error
+    return source_of(path, missing)
+
+
 def _ours(path: Path, missing: Missing) -> Source:
     """A network whose code is here."""
-    for flag in ("weights", "input_size", "mean", "std"):
+    for flag in ("weights", "input_size", "mean", "std", "color"):
         if getattr(missing, flag) is not None:
             raise SpecError(f"{path}: its weights, size and scaling are known: leave --{flag.replace('_', '-')} out")
     spec = read_spec(path) if path.suffix.lower() == ".safetensors" else None

@@ -5,6 +5,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Literal
 
+from edgex_runtime.admission import admit
 from edgex_runtime.engines.engine import EngineInfo, EngineOptions
 from edgex_runtime.engines.registry import open_engine
 from edgex_runtime.errors import ContractMismatchError, MissingExtraError
@@ -63,11 +64,14 @@ def inspect_model(
         with Model(path, engine=engine, device=options.device, threads=options.threads, spec=spec) as model:
             return _inspection(path, model.spec, model.engine.info, "not run", "a foreign model has no golden samples")
     try:
+        digest = admit(path, options, engine)
         opened = open_engine(path, options, engine)
     except MissingExtraError as error:
         return _inspection(path, carried, None, "not run", str(error))
+    except ContractMismatchError as error:
+        return _inspection(path, carried, None, "failed", str(error), error.field)
     try:
-        check(opened, carried, artifact_sha256(path))
+        check(opened, carried, digest)
     except ContractMismatchError as error:
         return _inspection(path, carried, opened.info, "failed", str(error), error.field)
     finally:

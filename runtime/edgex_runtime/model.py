@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgex_runtime.admission import admit
 from edgex_runtime.engines.engine import Device, Engine, EngineOptions
 from edgex_runtime.engines.registry import open_engine
 from edgex_runtime.errors import BadInputError
 from edgex_runtime.foreign import complete_spec, read_toml
 from edgex_runtime.image import read_image
-from edgex_runtime.metadata.registry import artifact_sha256, read_native_labels, read_spec
+from edgex_runtime.metadata.registry import read_native_labels, read_spec
 from edgex_runtime.postprocess import to_probabilities, top_scores
 from edgex_runtime.predictions import Prediction, Timing
 from edgex_runtime.preprocess import to_input
@@ -68,15 +69,17 @@ class Model:
             raise BadInputError(
                 f"{file}: it carries its own contract, which a second one cannot replace: leave out spec"
             )
+        options = EngineOptions(device=device, threads=threads)
         self._lock = threading.Lock()
-        self._engine: Engine | None = open_engine(file, EngineOptions(device=device, threads=threads), engine)
+        digest = admit(file, options, engine)
+        self._engine: Engine | None = open_engine(file, options, engine)
         try:
             if carried is None:
                 self._spec = _foreign_spec(file, spec, self._engine)
                 check_signature(self._engine, self._spec)
             else:
                 self._spec = carried
-                check(self._engine, carried, artifact_sha256(file))
+                check(self._engine, carried, digest)
         except BaseException:
             self._engine.close()
             raise

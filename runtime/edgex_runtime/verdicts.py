@@ -1,4 +1,4 @@
-"""Self-tests that have passed on this machine, remembered under the user's cache folder."""
+"""Checks of model files that have passed on this machine, remembered under the user's cache folder."""
 
 import hashlib
 import json
@@ -36,6 +36,12 @@ def verdict_key(info: EngineInfo, digest: str) -> str:
         "golden": _golden_sha256(),
         "schema": SCHEMA_VERSION,
     }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def admission_key(digest: str, engine: str, installed: list[str]) -> str:
+    """Everything that decides whether opening a model harms the process: its bytes, and the code that reads them."""
+    parts = {"admitted": digest, "engine": engine, "installed": installed, "cpu": cpu_model()}
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

@@ -7,15 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from numpy.typing import NDArray
 
+from edgex.networks.deploy import Deployed
 from edgex.networks.source import Missing, resolve
 from edgex.networks.sources.keras import KerasModule, scaling_of
-from edgex_converters.config import ConvertConfig
+from edgex_converters.config import ConvertConfig, QuantizeConfig
 from edgex_converters.pipeline import Source, convert
+from edgex_converters.stage import Job
+from edgex_converters.stages import export_onnx
 from edgex_runtime.errors import BadInputError, SpecError, WeightsError
+from edgex_runtime.spec import InputSpec, ModelSpec, Normalise, Resize
 
 pytestmark = [
     pytest.mark.usefixtures("keras"),
@@ -116,6 +121,34 @@ def test_a_rescaling_by_channel_keeps_the_networks_layout(keras: Any) -> None:
     images = torch.rand(2, 3, 5, 4)
     assert torch.equal(KerasModule(model, "NCHW")(images), images * torch.tensor([1.0, 10.0, 100.0])[:, None, None])
     assert keras.config.image_data_format() == before
+
+
+@pytest.mark.filterwarnings("default")
+def test_onnx_has_constant_kernels_with_batch_norm_folded_in(keras: Any, tmp_path: Path) -> None:
+    """The second kernel is larger than what the exporter computes by itself."""
+    x = inputs = keras.Input((16, 16, 3))
+    for channels in (8, 800):
+        x = keras.layers.Conv2D(channels, 7, strides=2, padding="same", use_bias=False)(x)
+        x = keras.layers.ReLU()(keras.layers.BatchNormalization()(x))
+    model = keras.Model(inputs, keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(x)))
+    spec = ModelSpec(
+        name="x", labels=("a", "b", "c"), input=InputSpec(height=16, width=16), resize=Resize(mode="stretch")
+    )
+    normalise = Normalise(mean=(127.5,) * 3, std=(127.5,) * 3)
+    network = Deployed(KerasModule(model, "NHWC"), normalise, layout="NHWC").eval()
+    job = Job(
+        lazy_network=Source(network=network, spec=spec, sha256="").lazy_network(),
+        spec=spec,
+        calibration=None,
+        quantize=QuantizeConfig(),
+    )
+    export_onnx.run(job, None, tmp_path / "x.onnx")
+    graph = onnx.load(tmp_path / "x.onnx").graph
+    constants = {tensor.name for tensor in graph.initializer}
+    assert "BatchNormalization" not in {node.op_type for node in graph.node}
+    convolutions = [node for node in graph.node if node.op_type == "Conv"]
+    assert all(node.input[1] in constants for node in convolutions)
+    assert [node.name for node in convolutions] == ["conv2d", "conv2d_1"]
 
 
 def test_a_function_may_return_a_keras_model(

@@ -249,13 +249,6 @@ def test_refuses_a_file_that_is_no_program(said: dict[str, Any], tmp_path: Path)
         resolve(str(path), Missing(**said))
 
 
-def test_says_how_far_an_onnx_file_can_go(tmp_path: Path) -> None:
-    path = tmp_path / "theirs.onnx"
-    path.write_bytes(b"")
-    with pytest.raises(BadInputError, match=r"give the torch network that it came from[\s\S]*--spec"):
-        resolve(str(path), Missing())
-
-
 def test_bgr_and_channels_last_networks_see_their_own_order() -> None:
     images = torch.randint(0, 256, (2, 4, 5, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     normalise = Normalise(mean=(3.0, 2.0, 1.0), std=(1.0, 2.0, 4.0))

@@ -136,7 +136,7 @@ def test_onnx_itself_reads_the_props_and_the_same_graph(tmp_path: Path, tiny_onn
     after = onnx.load(path)
     onnx.checker.check_model(after)
     props = {entry.key: entry.value for entry in after.metadata_props}
-    assert props.keys() == {"author", "names", "edgex"}
+    assert props.keys() == {"author", "names", "edgex", "edgex_seal"}
     assert props["author"] == "somebody"
     assert props["names"] == repr(dict(enumerate(tiny_spec.labels)))
     assert after.graph == foreign.graph
@@ -194,7 +194,7 @@ def test_tflite_keeps_the_flatbuffer_and_other_members(tmp_path: Path, tiny_spec
     assert path.read_bytes().startswith(flatbuffer)
     with zipfile.ZipFile(path) as archive:
         assert archive.testzip() is None
-        assert sorted(archive.namelist()) == ["edgex.json", "labels.txt", "notes.txt"]
+        assert sorted(archive.namelist()) == ["edgex.json", "edgex_seal.txt", "labels.txt", "notes.txt"]
         assert archive.read("notes.txt").decode() == "of somebody else " * 50
         assert archive.read("labels.txt").decode().split("\n") == [*tiny_spec.labels, ""]
         assert json.loads(archive.read("edgex.json"))["name"] == tiny_spec.name

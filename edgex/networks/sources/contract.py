@@ -5,8 +5,14 @@ from edgex_runtime.errors import SpecError
 from edgex_runtime.spec import InputSpec, ModelSpec, Normalise, Resize
 
 
-def contract_of(source: str, facts: Facts, missing: Missing) -> ModelSpec:
+def contract_of(source: str, facts: Facts, missing: Missing, *, asks_color: bool = False) -> ModelSpec:
     """The contract of a network.
+
+    Args:
+        source: As the user typed it, for messages.
+        facts: What its file or its library says.
+        missing: What the user says, which wins.
+        asks_color: Whether the user has to say the order of the channels.
 
     Raises:
         SpecError: If something is said by neither, or cannot be.
@@ -21,6 +27,7 @@ def contract_of(source: str, facts: Facts, missing: Missing) -> ModelSpec:
         "its input size: give --input-size 224, or HEIGHTxWIDTH": size is None,
         "how pixels are scaled: give --mean R,G,B and --std R,G,B in pixels 0..255 "
         "(0,0,0 and 1,1,1 where the network scales them itself)": normalise is None,
+        "the order of its channels: give --color RGB or BGR": asks_color and missing.color is None,
     }
     if any(asked.values()):
         listed = "; ".join(text for text, is_missing in asked.items() if is_missing)

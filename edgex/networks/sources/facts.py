@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from edgex_runtime.spec import Normalise, ResizeMode
 
 # A size in pixels: (height, width).
 Size = tuple[int, int]
 Three = tuple[float, float, float]
+Color = Literal["RGB", "BGR"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +23,7 @@ class Missing:
         input_size: Height and width.
         mean: Of each channel, RGB, in pixels 0..255.
         std: As `mean`.
+        color: Of the images that the network takes, where nothing but the user can say it: of an ONNX file.
         weights: ``none`` draws them at random, ``default`` takes those that the library publishes, else a file; None
             is the source's own way, which for a library is ``default``.
     """
@@ -31,6 +34,7 @@ class Missing:
     input_size: Size | None = None
     mean: Three | None = None
     std: Three | None = None
+    color: Color | None = None
     weights: str | None = None
 
 

@@ -27,6 +27,7 @@ class Entry:
         vendors: Top-level modules of which one must be installed.
         suffixes: Files that it is chosen for.
         by_name: Further files that it runs when it is asked for by name.
+        may_crash: Whether a damaged file can end the process: such a file is tried in another one first.
     """
 
     target: str
@@ -35,12 +36,17 @@ class Entry:
     vendors: tuple[str, ...]
     suffixes: tuple[str, ...]
     by_name: tuple[str, ...] = ()
+    may_crash: bool = False
 
 
 _HOME = "edgex_runtime.engines"
 ENGINES: dict[str, Entry] = {
     "onnxruntime": Entry(
-        f"{_HOME}.onnxruntime:OnnxRuntimeEngine", extra="onnx", vendors=("onnxruntime",), suffixes=(".onnx",)
+        f"{_HOME}.onnxruntime:OnnxRuntimeEngine",
+        extra="onnx",
+        vendors=("onnxruntime",),
+        suffixes=(".onnx",),
+        may_crash=True,
     ),
     "openvino": Entry(
         f"{_HOME}.openvino:OpenVinoEngine",
@@ -48,12 +54,14 @@ ENGINES: dict[str, Entry] = {
         vendors=("openvino",),
         suffixes=(".xml",),
         by_name=(".onnx",),
+        may_crash=True,
     ),
     "tflite": Entry(
         f"{_HOME}.tflite:TfliteEngine",
         extra="tflite",
         vendors=("ai_edge_litert", "tflite_runtime"),
         suffixes=(".tflite",),
+        may_crash=True,
     ),
     "torch": Entry(f"{_HOME}.torch:TorchEngine", extra="torch", vendors=("torch",), suffixes=(".safetensors",)),
     "fake": Entry(f"{_HOME}.fake:FakeEngine", extra="", vendors=(), suffixes=(), by_name=(".safetensors",)),
@@ -65,12 +73,22 @@ EngineType = Callable[[Path, EngineOptions], Engine]
 
 
 def engine_for(path: Path, name: str | None = None) -> EngineType:
-    """The engine's class for a model file: the one that is named, else the one that its suffix is for.
+    """The engine's class for a model file, imported.
+
+    Raises:
+        BadInputError: As `entry_for`.
+        ModelFileError: As `entry_for`.
+        MissingExtraError: If its vendor's package is not installed.
+    """
+    return _load(*entry_for(path, name))
+
+
+def entry_for(path: Path, name: str | None = None) -> tuple[str, Entry]:
+    """The row for a model file, with its name: the one that is named, else the one that its suffix is for.
 
     Raises:
         BadInputError: If there is no engine of that name, or it does not run such files.
         ModelFileError: If no engine runs such files.
-        MissingExtraError: If its vendor's package is not installed.
     """
     suffix = path.suffix.lower()
     if name is None:
@@ -80,7 +98,7 @@ def engine_for(path: Path, name: str | None = None) -> EngineType:
     if suffix not in entry.suffixes + entry.by_name:
         wanted = ", ".join(entry.suffixes + entry.by_name)
         raise BadInputError(f"{path}: engine {name!r} runs {wanted}, not {suffix or 'a file without a suffix'!r}")
-    return _load(name, entry)
+    return name, entry
 
 
 def open_engine(path: Path, options: EngineOptions, name: str | None = None) -> Engine:

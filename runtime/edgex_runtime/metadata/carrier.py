@@ -7,6 +7,7 @@ from typing import BinaryIO, Protocol
 from edgex_runtime.spec import ModelSpec
 
 CONTRACT_KEY = "edgex"
+SEAL_KEY = "edgex_seal"
 # A contract with ten thousand labels and their golden logits stays under 5 MB; more than this is no contract.
 LARGEST_CONTRACT_BYTES = 32 * 1024 * 1024
 
@@ -20,10 +21,14 @@ class Carried:
     Attributes:
         contract: Our JSON text; None in a file that is not ours.
         labels: The class names in the field that the format's own ecosystem reads, as spelt there; None without it.
+        seal: Digest of the content when the contract was written; None in a file that is not ours, or older.
+        content: Where in the file graph and weights stand: (first byte, byte behind the last), in order.
     """
 
     contract: str | None
     labels: tuple[str, ...] | None
+    seal: str | None
+    content: tuple[tuple[int, int], ...]
 
 
 def copy_bytes(source: BinaryIO, target: BinaryIO, count: int) -> None:
@@ -45,8 +50,8 @@ class Carrier(Protocol):
         """Read what the file carries, without its weights."""
         ...
 
-    def write(self, path: Path, spec: ModelSpec) -> None:
-        """Put the contract, and its labels in the ecosystem's own field, in place of earlier ones; keep all else."""
+    def write(self, path: Path, spec: ModelSpec, seal: str) -> None:
+        """Put contract, seal, and the labels in the ecosystem's own field, in place of earlier ones; keep all else."""
         ...
 
     def spell(self, label: str) -> str:

@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from edgex_runtime.atomic import atomic_write
 from edgex_runtime.errors import ModelFileError
-from edgex_runtime.metadata.carrier import CONTRACT_KEY, LARGEST_CONTRACT_BYTES, Carried, copy_bytes
+from edgex_runtime.metadata.carrier import CONTRACT_KEY, LARGEST_CONTRACT_BYTES, SEAL_KEY, Carried, copy_bytes
 from edgex_runtime.spec import ModelSpec
 
 # onnx.proto: ModelProto.metadata_props, repeated StringStringEntryProto {key = 1, value = 2}.
@@ -50,13 +50,19 @@ def read(path: Path) -> Carried:
     """Read `metadata_props`."""
     with path.open("rb") as file:
         props = {key: value for _, key, value in _props(file, path)}
+        content = tuple((field.start, field.end) for field in _fields(file, path) if field.number != _METADATA_PROPS)
     names = props.get(_NAMES_KEY)
-    return Carried(contract=props.get(CONTRACT_KEY), labels=None if names is None else _parse_names(names))
+    return Carried(
+        contract=props.get(CONTRACT_KEY),
+        labels=None if names is None else _parse_names(names),
+        seal=props.get(SEAL_KEY),
+        content=content,
+    )
 
 
-def write(path: Path, spec: ModelSpec) -> None:
+def write(path: Path, spec: ModelSpec, seal: str) -> None:
     """Copy every field but our entries, then append ours: the order of fields means nothing in protobuf."""
-    ours = {CONTRACT_KEY: spec.to_json(), _NAMES_KEY: repr(dict(enumerate(spec.labels)))}
+    ours = {CONTRACT_KEY: spec.to_json(), SEAL_KEY: seal, _NAMES_KEY: repr(dict(enumerate(spec.labels)))}
     with path.open("rb") as source:
         replaced = {field.start for field, key, _ in _props(source, path) if key in ours}
         kept = [field for field in _fields(source, path) if field.start not in replaced]

@@ -10,7 +10,7 @@ from xml.parsers import expat
 
 from edgex_runtime.atomic import atomic_write
 from edgex_runtime.errors import ModelFileError
-from edgex_runtime.metadata.carrier import CONTRACT_KEY, Carried
+from edgex_runtime.metadata.carrier import CONTRACT_KEY, SEAL_KEY, Carried
 from edgex_runtime.spec import ModelSpec
 
 _ROOT, _RT_INFO, _MODEL_INFO = "net", "rt_info", "model_info"
@@ -50,20 +50,24 @@ def spell(label: str) -> str:
 def read(path: Path) -> Carried:
     """Read `<rt_info>`."""
     text = _read_bytes(path)
-    info = _rt_info(text, _find(text, path), path)
-    contract, labels = info.find(CONTRACT_KEY), info.find(f"{_MODEL_INFO}/labels")
+    span = _find(text, path)
+    info = _rt_info(text, span, path)
+    contract, labels, seal = info.find(CONTRACT_KEY), info.find(f"{_MODEL_INFO}/labels"), info.find(SEAL_KEY)
     return Carried(
         contract=None if contract is None else contract.get("value"),
         labels=None if labels is None else tuple(labels.get("value", "").split()),
+        seal=None if seal is None else seal.get("value"),
+        content=((0, span.start), (span.end, len(text))),
     )
 
 
-def write(path: Path, spec: ModelSpec) -> None:
+def write(path: Path, spec: ModelSpec, seal: str) -> None:
     """Replace our entries of `<rt_info>`."""
     text = _read_bytes(path)
     span = _find(text, path)
     info = _rt_info(text, span, path)
     _put(info, CONTRACT_KEY, spec.to_json())
+    _put(info, SEAL_KEY, seal)
     model_info = info.find(_MODEL_INFO)
     if model_info is None:
         model_info = ElementTree.SubElement(info, _MODEL_INFO)

@@ -1,12 +1,13 @@
 """From a model file's suffix to the module that reads and writes its contract."""
 
 import hashlib
+import os
 import unicodedata
 from pathlib import Path
 
 from edgex_runtime.errors import ContractMismatchError, ModelFileError, SpecError
 from edgex_runtime.metadata import onnx, openvino, safetensors, tflite
-from edgex_runtime.metadata.carrier import Carrier
+from edgex_runtime.metadata.carrier import Carried, Carrier
 from edgex_runtime.spec import ModelSpec
 
 CARRIERS: dict[str, Carrier] = {
@@ -71,7 +72,30 @@ def write_spec(path: Path, spec: ModelSpec) -> None:
     for label in spec.labels:
         if not label.strip() or any(_is_unwritable(character) for character in label):
             raise SpecError(f"labels: want visible text without line breaks, got {label!r}: rename that class")
-    carrier_for(path).write(path, spec)
+    carrier = carrier_for(path)
+    carrier.write(path, spec, _content_sha256(path, carrier.read(path)))
+
+
+def check_seal(path: Path) -> bool:
+    """Hold graph and weights to the digest that was written beside the contract.
+
+    Returns:
+        Whether the file carries such a digest.
+
+    Raises:
+        ModelFileError: If the file cannot be read as its format.
+        ContractMismatchError: If it holds other bytes.
+    """
+    carried = carrier_for(path).read(path)
+    if carried.seal is None:
+        return False
+    if carried.seal != _content_sha256(path, carried):
+        raise ContractMismatchError(
+            f"{path}: its graph or weights are not the bytes that its contract was written for (sha256): the file is "
+            "damaged, or was changed by another program: copy it again, or convert the network again",
+            field="bytes",
+        )
+    return True
 
 
 def artifact_files(path: Path) -> tuple[Path, ...]:
@@ -95,12 +119,24 @@ def artifact_sha256(path: Path) -> str:
     return hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
 
+def _content_sha256(path: Path, carried: Carried) -> str:
+    """Digest of everything but what we write: the same before and after the contract is written."""
+    ranges = _sha256(path, carried.content)
+    return hashlib.sha256("\n".join([ranges, *map(_file_sha256, artifact_files(path)[1:])]).encode()).hexdigest()
+
+
 def _file_sha256(path: Path) -> str:
+    return _sha256(path, ((0, path.stat().st_size),))
+
+
+def _sha256(path: Path, ranges: tuple[tuple[int, int], ...]) -> str:
     digest = hashlib.sha256()
     buffer = memoryview(bytearray(1 << 20))
     with path.open("rb", buffering=0) as file:
-        while size := file.readinto(buffer):
-            digest.update(buffer[:size])
+        for start, end in ranges:
+            file.seek(start, os.SEEK_SET)
+            while size := file.readinto(buffer[: max(0, end - file.tell())]):
+                digest.update(buffer[:size])
     return digest.hexdigest()
 
 

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 from edgex_runtime.atomic import atomic_write
 from edgex_runtime.errors import ModelFileError
-from edgex_runtime.metadata.carrier import CONTRACT_KEY, Carried
+from edgex_runtime.metadata.carrier import CONTRACT_KEY, SEAL_KEY, Carried
 from edgex_runtime.spec import ModelSpec
 
 _METADATA = "__metadata__"
@@ -37,14 +37,15 @@ def read(path: Path) -> Carried:
     """Read the header."""
     with path.open("rb") as file:
         metadata = _read_header(file, path).get(_METADATA, {})
-    return Carried(contract=metadata.get(CONTRACT_KEY), labels=None)
+        content = (file.tell(), file.seek(0, os.SEEK_END))
+    return Carried(contract=metadata.get(CONTRACT_KEY), labels=None, seal=metadata.get(SEAL_KEY), content=(content,))
 
 
-def write(path: Path, spec: ModelSpec) -> None:
+def write(path: Path, spec: ModelSpec, seal: str) -> None:
     """Write a new header before the same tensors."""
     with path.open("rb") as source:
         header = _read_header(source, path)
-        header[_METADATA] = {**header.get(_METADATA, {}), CONTRACT_KEY: spec.to_json()}
+        header[_METADATA] = {**header.get(_METADATA, {}), CONTRACT_KEY: spec.to_json(), SEAL_KEY: seal}
         text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
         # Tensors start at a multiple of 8, which the reference implementation promises to its readers.
         text += b" " * (-len(text) % _ALIGNMENT)

@@ -14,11 +14,12 @@ from typing import BinaryIO
 
 from edgex_runtime.atomic import atomic_write
 from edgex_runtime.errors import ModelFileError
-from edgex_runtime.metadata.carrier import LARGEST_CONTRACT_BYTES, Carried, copy_bytes
+from edgex_runtime.metadata.carrier import LARGEST_CONTRACT_BYTES, SEAL_KEY, Carried, copy_bytes
 from edgex_runtime.spec import ModelSpec
 
 CONTRACT_MEMBER = "edgex.json"
 LABELS_MEMBER = "labels.txt"
+SEAL_MEMBER = f"{SEAL_KEY}.txt"
 _IDENTIFIER = b"TFL3"
 # What zipfile raises for bytes that are no archive, beside BadZipFile: RuntimeError for an encrypted or unknown method.
 _BROKEN_ZIP = (zipfile.BadZipFile, RuntimeError, ValueError, EOFError, OSError, struct.error, zlib.error)
@@ -35,22 +36,26 @@ def spell(label: str) -> str:
 
 
 def read(path: Path) -> Carried:
-    """Read the archive's two members."""
+    """Read our members of the archive."""
     with path.open("rb") as file:
-        _, members = _split(file, path, only=(CONTRACT_MEMBER, LABELS_MEMBER))
+        size, members = _split(file, path, only=(CONTRACT_MEMBER, LABELS_MEMBER, SEAL_MEMBER))
     texts = {name: _text(data, name, path) for name, data in members.items()}
     labels = texts.get(LABELS_MEMBER)
     return Carried(
-        contract=texts.get(CONTRACT_MEMBER), labels=None if labels is None else tuple(labels.rstrip("\n").split("\n"))
+        contract=texts.get(CONTRACT_MEMBER),
+        labels=None if labels is None else tuple(labels.rstrip("\n").split("\n")),
+        seal=texts.get(SEAL_MEMBER),
+        content=((0, size),),
     )
 
 
-def write(path: Path, spec: ModelSpec) -> None:
+def write(path: Path, spec: ModelSpec, seal: str) -> None:
     """Write the same flatbuffer and the other members again, with ours in place of earlier ones."""
     with path.open("rb") as source:
         flatbuffer_bytes, members = _split(source, path, only=None)
         members[LABELS_MEMBER] = ("\n".join(spec.labels) + "\n").encode()
         members[CONTRACT_MEMBER] = spec.to_json().encode()
+        members[SEAL_MEMBER] = seal.encode()
         source.seek(0)
         with atomic_write(path) as target:
             copy_bytes(source, target, flatbuffer_bytes)
@@ -77,7 +82,7 @@ def _split(file: BinaryIO, path: Path, *, only: tuple[str, ...] | None) -> tuple
     except _BROKEN_ZIP as error:
         if isinstance(error, ModelFileError):
             raise
-        raise ModelFileError(f"{path}: the archive of metadata at its end is broken: {error}") from error
+        raise ModelFileError(f"{path}: the archive of metadata at its end is broken: {error!s:.200}") from error
 
 
 def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> bytes:
