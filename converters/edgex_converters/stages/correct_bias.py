@@ -95,12 +95,17 @@ def mean_errors(
     sums = dict.fromkeys(layers, np.zeros(()))
     for index in range(len(images)):
         image = np.array(images[index : index + 1])
-        found = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in tap(image).items()}
+        found = {name: _float(value) for name, value in tap(image).items()}
         for name in layers:
             own = simulation.place(name, found, image)
             difference = (own - found[name].reshape(own.shape)).double()
             sums[name] = sums[name] + difference.mean([axis for axis in range(own.ndim) if axis != 1]).numpy()
     return {name: total / len(images) for name, total in sums.items()}
+
+
+def _float(value: NDArray[Any]) -> torch.Tensor:
+    # The image's bytes too, where the first layer stayed in float.
+    return torch.from_numpy(np.ascontiguousarray(value, dtype=np.float32))
 
 
 def _two_sets(images: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

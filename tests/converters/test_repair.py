@@ -1,0 +1,136 @@
+"""A planted fault that int8 cannot carry is repaired by the fewest layers in float, and what that costs is reported."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from edgex.networks.checkpoint import save_checkpoint
+from edgex.networks.source import Missing, resolve
+from edgex.networks.xception import Xception
+from edgex_converters.blame import Blame, LayerError
+from edgex_converters.config import GateConfig
+from edgex_converters.pipeline import convert
+from edgex_converters.report.report import write_report
+from edgex_converters.result import Conversion
+from edgex_converters.target import Format
+
+CHANNEL = 3
+
+Plant = Callable[[Xception], None]
+
+
+def outgrow(network: Xception) -> None:
+    """×1000 in one depthwise channel, ÷1000 in the pointwise that reads it: the same function, other ranges."""
+    layers = dict(network.named_modules())
+    layers["block2.sepconv2.depthwise"].weight[CHANNEL] *= 1000
+    layers["block2.sepconv2.pointwise"].weight[:, CHANNEL] /= 1000
+
+
+def tower(network: Xception) -> None:
+    """One channel far above all others, which nothing reads: the other channels share what codes are left."""
+    layers = dict(network.named_modules())
+    reader = layers["block1.conv2"].weight
+    channel = int(reader.abs().sum((0, 2, 3)).argmin())  # The one that the network misses least.
+    layers["block1.conv1_bn"].bias[channel] += 5000
+    reader[:, channel] = 0
+
+
+@pytest.fixture
+def repair(made, tmp_path: Path) -> Callable[..., Conversion]:
+    """Plants a fault, and converts to int8 in one format."""
+
+    def run(plant: Plant, kind: Format, *, repairs: bool = True) -> Conversion:
+        network = resolve(str(made.checkpoint), Missing()).lazy_network().get().network
+        with torch.no_grad():
+            plant(network)
+        path = tmp_path / "planted.safetensors"
+        save_checkpoint(path, network, made.source.spec)
+        config = replace(
+            made.config,
+            name="planted",
+            out=tmp_path / "out",
+            formats=(kind,),
+            precisions=("int8",),
+            gates=GateConfig(int8_accuracy=0.995),
+            repair=repairs,
+            repair_layers=2,
+        )
+        conversion = convert(resolve(str(path), Missing()), config, type(made.observer)())
+        write_report(conversion, config)
+        return conversion
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("plant", "kind"),
+    [
+        (outgrow, "onnx"),
+        (tower, "tflite"),
+        (tower, "openvino"),
+        pytest.param(outgrow, "openvino", marks=pytest.mark.slow),
+        pytest.param(outgrow, "tflite", marks=pytest.mark.slow),
+        pytest.param(tower, "onnx", marks=pytest.mark.slow),
+    ],
+)
+def test_a_planted_fault_is_repaired_by_two_layers_at_most(
+    repair, made, plant: Plant, kind: Format, tmp_path: Path
+) -> None:
+    conversion = repair(plant, kind)
+    outcome = conversion.outcomes[0]
+    assert outcome.status == "passed", outcome.why
+    healthy = next(other for other in made.conversion.outcomes if other.target == outcome.target)
+    assert outcome.measured.agreement >= min(0.99, healthy.measured.agreement)
+    if not outcome.repairs:  # NNCF gives depthwise inputs a range a channel; the fault does not hurt there.
+        return
+    first, *_, last = outcome.repairs
+    assert first.layers == ()
+    assert not first.passed
+    assert last.passed
+    assert 1 <= len(last.layers) <= 2
+    assert last.bytes == outcome.bytes
+    assert any(", ".join(last.layers) in remark for remark in outcome.remarks)
+    reported = json.loads((tmp_path / "out" / "report.json").read_text())["artifacts"][0]
+    assert [step["layers"] for step in reported["repairs"]] == [list(step.layers) for step in outcome.repairs]
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert f"Repair of {kind} int8" in page
+    assert "time an image: int8" in page
+
+
+def test_nothing_is_repaired_unasked(repair) -> None:
+    outcome = repair(tower, "onnx", repairs=False).outcomes[0]
+    assert outcome.status == "failed"
+    assert outcome.repairs == ()
+
+
+def layer(name: str, share: float, *readers: str) -> LayerError:
+    return LayerError(
+        name=name,
+        kind="conv",
+        share=share,
+        share_error=0.0,
+        sqnr_db=20.0,
+        own_sqnr_db=20.0,
+        cosine=1.0,
+        clipped=0.0,
+        weights=1.0,
+        ops=(f"op {name}",),
+        read_by=readers,
+    )
+
+
+def test_fewest_layers_are_tried_first() -> None:
+    found = Blame(
+        layers=(layer("a", 0.6, "b"), layer("c", 0.3, "d", "e"), layer("b", 0.1, "c"), layer("d", 0.0)),
+        images=1,
+        share_images=1,
+        logits_sqnr_db=20.0,
+        unexplained=0.0,
+        sum_of_parts=1.0,
+    )
+    assert found.to_keep(3) == (("a",), ("a", "b"), ("a", "c"), ("a", "c", "b"))
+    assert found.ops_of(("a", "d")) == ("op a", "op d")
