@@ -9,7 +9,6 @@ import pytest
 from edgex_converters.config import QuantizeConfig
 from edgex_converters.keys import Keys, code_digest
 from edgex_converters.recipes import STAGES
-from edgex_converters.target import Target
 from edgex_runtime.spec import InputSpec, ModelSpec, Normalise, Resize
 
 STAGE = {stage.name: stage for stage in STAGES}
@@ -89,7 +88,7 @@ def test_follows_the_source_file_of_a_stage() -> None:
 
 
 def test_times_belong_to_one_set_of_artifacts() -> None:
-    onnx, tflite = Target("onnx", "fp32"), Target("tflite", "fp32")
+    onnx, tflite = "onnx fp32", "tflite fp32"
     both = KEYS.timing({onnx: "x", tflite: "y"})
     assert both == KEYS.timing({tflite: "y", onnx: "x"})
     assert len({both, KEYS.timing({onnx: "x"}), KEYS.timing({onnx: "x", tflite: "z"})}) == 3

@@ -22,7 +22,7 @@ from edgex_converters.report.json import report_of
 from edgex_converters.report.scatter import place_labels, scatter
 
 HOSTILE = '<img src="http://127.0.0.1:9/x.png" onerror="console.error(1)">\'"&{{ 7 * 7 }}'
-SECTIONS = ["pipeline", "artifacts", "tradeoff", "layers", "photos", "confusion", "calibration", "provenance"]
+SECTIONS = ["pipeline", "artifacts", "tradeoff", "layers", "making", "photos", "confusion", "calibration", "provenance"]
 
 
 class Browser:

@@ -50,7 +50,8 @@ def _quantise_alone(graph: onnx.GraphProto, donor: onnx.GraphProto, layer: str) 
         )
         node.input[index] = f"alone{index}"
     maker, quantise = _after_relu(graph, node), _reader(donor, _after_relu(donor, twin).output[0], "QuantizeLinear")
-    assert quantise is not None  # Every layer of a QDQ file leaves by one.
+    if quantise is None:  # The logits leave in float.
+        return
     for part, name in zip(("scale", "zero"), quantise.input[1:], strict=True):
         graph.initializer.append(numpy_helper.from_array(constants[name], f"alone_{part}"))
     value = maker.output[0]
