@@ -16,7 +16,7 @@ def _curves(repairs: list[dict[str, Any]]) -> tuple[Curve, ...]:
     return (
         curve("top-1", steps, [repair["accuracy"] for repair in repairs], _percent),
         curve("agrees with the network", steps, [repair["agreement"] for repair in repairs], _percent),
-        curve("size", steps, [repair["bytes"] for repair in repairs], lambda size: f"{size / 1e6:.1f} MB"),
+        curve("size", steps, [repair["bytes"] for repair in repairs], lambda size: f"{three_digits(size / 1e6)} MB"),
         curve("time an image", steps, [repair["ms"] for repair in repairs], lambda ms: f"{three_digits(ms)} ms"),
     )
 
