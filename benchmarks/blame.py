@@ -14,7 +14,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from edgex_converters.blame import blame, energy, logits_of, read, spread_over
+from edgex_converters.blame import blame, energy, logits_of, read
+from edgex_converters.evaluation import spread_over
 from edgex_converters.stages import alone_onnx
 from edgex_runtime import image, preprocess
 from edgex_runtime.dataset import scan

@@ -9,7 +9,7 @@ own weights and ranges; how far it is from the engine is measured along and stan
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgex_converters.evaluation import spread_over
 from edgex_converters.graph import Array, Graph, Place, require_match
 from edgex_converters.stage import load_entry
-from edgex_runtime.engines.engine import EngineOptions
-from edgex_runtime.engines.registry import open_engine
+from edgex_converters.stages import verify
 from edgex_runtime.errors import BadInputError, StageError
 
 IMAGES = 16
@@ -99,30 +99,6 @@ class Blame:
         """
         named = [f"{layer.name} ({layer.share:.0%})" for layer in self.layers[:count] if layer.share >= 0.01]
         return f"most of the error comes from {', '.join(named)}".replace("%", " %") if named else ""
-
-    def to_keep(self, most: int) -> tuple[tuple[str, ...], ...]:
-        """Which layers to keep in float, one set after the other, fewest first.
-
-        Of as many worst layers each set is tried alone and together with the places that read them: what leaves a layer
-        is cut to a range all the same while a reader stays int8.
-
-        Args:
-            most: Layers in a set.
-        """
-        worst = [layer for layer in self.layers if layer.share > 0.0 and layer.kind != "image"]
-        sets: dict[tuple[str, ...], None] = {}
-        for count in range(1, min(most, len(worst)) + 1):
-            alone = tuple(layer.name for layer in worst[:count])
-            readers = tuple(reader for layer in worst[:count] for reader in layer.read_by)
-            for layers in (alone, tuple(dict.fromkeys(alone + readers))):
-                if len(layers) <= most:
-                    sets[layers] = None
-        return tuple(sorted(sets, key=len))
-
-    def ops_of(self, layers: Iterable[str]) -> tuple[str, ...]:
-        """The ops that compute these layers, as the format's quantiser calls them."""
-        ops = {layer.name: layer.ops for layer in self.layers}
-        return tuple(op for layer in layers for op in ops[layer])
 
 
 def read(path: Path) -> Graph:
@@ -222,23 +198,9 @@ def diagnose(
     return blame(path, reference, images, expected, threads=threads, progress=progress)
 
 
-def spread_over(count: int, wanted: int = IMAGES) -> list[int]:
-    """Which of `count` images to take, so that every part of a sorted set is among them.
-
-    >>> spread_over(9, 3)
-    [0, 4, 8]
-    """
-    indices: list[int] = np.unique(np.linspace(0, count - 1, min(wanted, count)).round().astype(int)).tolist()
-    return indices
-
-
 def logits_of(path: Path, images: NDArray[np.uint8], *, threads: int | None = None) -> NDArray[np.float32]:
     """What a model file says of (N, H, W, 3) images in the engine that runs it: (N, classes)."""
-    engine = open_engine(path, EngineOptions(threads=threads))
-    try:
-        return np.concatenate([engine.run(np.array(images[index : index + 1])) for index in range(len(images))])
-    finally:
-        engine.close()
+    return verify.run(path, images, threads=threads)
 
 
 def _reader(path: Path) -> str:

@@ -40,7 +40,8 @@ class QuantizeConfig:
         activation_range: From what the calibration photos showed: `minmax` takes the extremes, `mean` is the
             mean of each photo's, `percentile` cuts the rarest 0.01 %; `recommended` is the best measured for each tool.
         weight_bits: 7 halves the weights' range (onnxruntime's reduce_range) so that x86 CPUs without VNNI, whose
-            16-bit intermediate sums saturate at 8, compute what every other CPU does. Only the ONNX stage has a choice.
+            16-bit intermediate sums saturate at 8, compute what every other CPU does. Of ONNX and OpenVINO;
+            TFLite's have 8.
         calibration_images: How many photos of the calibration folder to take, class by class.
         seed: Of that choice.
     """

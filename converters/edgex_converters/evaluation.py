@@ -95,6 +95,16 @@ def identify(photos: Dataset, spec: ModelSpec, file: Path) -> EvaluationSet:
     return EvaluationSet(photos=photos, spec=spec, labels=labels, hashes=photos.content_hashes(), file=file)
 
 
+def spread_over(count: int, wanted: int) -> list[int]:
+    """Which of `count` images to take, so that every part of a sorted set is among them.
+
+    >>> spread_over(9, 3)
+    [0, 4, 8]
+    """
+    indices: list[int] = np.unique(np.linspace(0, count - 1, min(wanted, count)).round().astype(int)).tolist()
+    return indices
+
+
 def _match_labels(photos: Dataset, spec: ModelSpec) -> NDArray[np.int64]:
     """Each photo's index in the contract's labels, matched by name: a folder's place in the alphabet proves nothing."""
     unknown = [label for label in photos.labels if label not in spec.labels]

@@ -28,6 +28,7 @@ from edgex_converters.gates import judge
 from edgex_converters.keys import Keys
 from edgex_converters.processes import Runner, in_order, run_apart, run_here
 from edgex_converters.recipes import plan
+from edgex_converters.repair import candidates, ops_of
 from edgex_converters.result import Conversion, Outcome, Repair, Step
 from edgex_converters.scratch import scratch_folder
 from edgex_converters.sealing import contract, dated, read_recorded, seal_again
@@ -206,34 +207,39 @@ class _Run:
             self.raw[stage.ensures] = self._step(stage.name, self._key(stage), partial(self._make, stage))
         outcome = self._verify_and_judge(stage, before)
         outcome = self._diagnose(stage, outcome)
-        if self.config.repair and outcome.status == "failed" and outcome.blame is not None and stage.calibrates:
+        # No layer in float mends what another CPU would answer.
+        repairable = outcome.status == "failed" and stage.calibrates and not outcome.portability_fault
+        if self.config.repair and repairable and outcome.blame is not None:
             outcome = self._repair(stage, before, outcome, outcome.blame)
         return self._seal(stage, outcome) if stage.ensures in self.config.targets else outcome
 
     def _repair(self, stage: Stage, before: Outcome | None, failed: Outcome, blame: Blame) -> Outcome:
         """Keep the worst layers in float, fewest first, until the gate holds; if it never does, all stays as it was."""
-        target = stage.ensures
+        target, remarks = stage.ensures, []
         tries: dict[tuple[str, ...], tuple[Entry, Outcome]] = {(): (self.raw[target], failed)}
         best: tuple[str, ...] = ()
-        for layers in blame.to_keep(self.config.repair_layers):
-            keep = blame.ops_of(layers)
+        for layers in candidates(blame, self.config.repair_layers):
+            keep, in_float = ops_of(blame, layers), f"{', '.join(layers)} in float"
             make = partial(self._make, stage, keep_float=keep)
-            self.raw[target] = self._step(f"repair {target}: {', '.join(layers)}", self._key(stage, keep), make)
-            outcome = self._verify_and_judge(stage, before)
+            try:
+                self.raw[target] = self._step(f"repair {target}: {in_float}", self._key(stage, keep), make)
+                outcome = self._verify_and_judge(stage, before)
+            except EdgexError as error:
+                remarks.append(f"repair with {in_float}: {error}")
+                continue
             tries[layers] = (self.raw[target], outcome)
             if outcome.status == "passed":
                 best = layers
+                remarks.append(f"repaired: {in_float}")
                 break
-        names = {layers: ", ".join(layers) for layers in tries}
-        ms = self._time(
-            f"repairs of {target}", {names[layers]: (target, entry) for layers, (entry, _) in tries.items()}
-        )
-        repairs = tuple(_repair(layers, outcome, ms[names[layers]]) for layers, (_, outcome) in tries.items())
+        made = {", ".join(layers): (target, entry) for layers, (entry, _) in tries.items()}
+        ms = self._time(f"repairs of {target}", made)
         self.raw[target], outcome = tries[best]
-        if best:
-            said = f"repaired: {', '.join(best)} in float"
-            outcome = self._diagnose(stage, replace(outcome, remarks=(*outcome.remarks, said)))
-        return replace(outcome, repairs=repairs)
+        return replace(
+            self._diagnose(stage, outcome) if best else outcome,
+            remarks=(*outcome.remarks, *remarks),
+            repairs=tuple(_as_repair(layers, outcome, ms[", ".join(layers)]) for layers, (_, outcome) in tries.items()),
+        )
 
     def _verify_and_judge(self, stage: Stage, before: Outcome | None) -> Outcome:
         raw = self.raw[stage.ensures]
@@ -270,6 +276,7 @@ class _Run:
             measured=measured,
             evidence=(*(before.evidence if before else ()), evidence),
             logits=logits,
+            portability_fault=fault or "",
         )
 
     def _diagnose(self, stage: Stage, outcome: Outcome) -> Outcome:
@@ -384,7 +391,7 @@ class _Run:
             self.observer.begin(step)
 
 
-def _repair(layers: tuple[str, ...], outcome: Outcome, ms: float) -> Repair:
+def _as_repair(layers: tuple[str, ...], outcome: Outcome, ms: float) -> Repair:
     assert outcome.measured is not None  # It was verified.
     return Repair(
         layers=layers,

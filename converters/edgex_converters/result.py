@@ -71,6 +71,7 @@ class Outcome:
         evidence: What the contract says of it and of the stages before.
         logits: (N, classes) on the evaluation images; None if it is broken.
         ms: Median milliseconds an image, batch 1, all artifacts in turn in one run; None until measured.
+        portability_fault: Why it would answer differently on another CPU; empty where that is not known to happen.
         blame: Which layers its error comes from; None unless it is int8 or failed, and where that cannot be said.
         blame_fault: Why it cannot be said.
         remarks: What the stage that made it has to say of how.
@@ -88,6 +89,7 @@ class Outcome:
     evidence: tuple[Evidence, ...] = ()
     logits: NDArray[np.float32] | None = None
     ms: float | None = None
+    portability_fault: str = ""
     blame: Blame | None = None
     blame_fault: str = ""
     remarks: tuple[str, ...] = ()

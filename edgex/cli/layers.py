@@ -58,12 +58,13 @@ def show(model: Path, against: Path | None, images: Path | None, *, everything: 
 def _photos(images: Path, spec: "ModelSpec") -> "NDArray[np.uint8]":
     import numpy as np
 
-    from edgex_converters.blame import spread_over
+    from edgex_converters.blame import IMAGES
+    from edgex_converters.evaluation import spread_over
     from edgex_runtime import image, preprocess
     from edgex_runtime.dataset import scan, split_folders
 
     files = scan(split_folders(images)[1] or images).files
-    chosen = [files[index].path for index in spread_over(len(files))]
+    chosen = [files[index].path for index in spread_over(len(files), IMAGES)]
     return np.stack([preprocess.resize(image.read_image(path), spec.input, spec.resize) for path in chosen])
 
 

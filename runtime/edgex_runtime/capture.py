@@ -141,6 +141,7 @@ class Capture:
         if self._index_offset:
             item = replace(item, index=item.index + self._index_offset)
         with self._changed:
+            self._reconnecting = False
             self._news_ns = self._clock.now_ns()
             self._next_index = item.index + 1
             if self._live and self._ready:
@@ -158,23 +159,22 @@ class Capture:
         logger.warning("%s; trying to open it again for %g s", lost, self._reconnect_s)
         self._reconnecting = True
         self._source.close()
-        give_up_ns = self._clock.now_ns() + round(self._reconnect_s * 1e9)
+        lost_ns = self._clock.now_ns()
         pause_s = BACKOFF_FIRST_S
         while not self._pause(pause_s):
             try:
                 self._source = self._reopen()
             except SourceLostError as error:
-                left_s = (give_up_ns - self._clock.now_ns()) / 1e9
+                left_s = self._reconnect_s - (self._clock.now_ns() - lost_ns) / 1e9
                 if left_s <= 0:
                     raise SourceLostError(
                         f"{name}: lost, and not back within {self._reconnect_s:g} s: {error}"
                     ) from lost
                 pause_s = min(2 * pause_s, BACKOFF_MAX_S, left_s)
                 continue
-            logger.warning("%s: is back", name)
+            # It is back, but RECONNECTING until it has shown something new.
+            logger.warning("%s: is open again", name)
             self._index_offset = self._next_index
-            self._news_ns = self._clock.now_ns()
-            self._reconnecting = False
             return
 
     def _pause(self, seconds: float) -> bool:

@@ -15,6 +15,7 @@ from onnx import numpy_helper
 
 from edgex_converters import blame as blaming
 from edgex_converters.blame import Blame, blame, logits_of, ratio, read, read_network
+from edgex_converters.evaluation import spread_over
 from edgex_converters.graph import require_match
 from edgex_converters.recipes import plan
 from edgex_converters.stage import Job
@@ -103,7 +104,7 @@ def job(made) -> Job:
 
 def load(made, part: str, count: int) -> np.ndarray:
     files, spec = scan(made.photos / part).files, made.source.spec
-    chosen = [files[index].path for index in blaming.spread_over(len(files), count)]
+    chosen = [files[index].path for index in spread_over(len(files), count)]
     return np.stack([preprocess.resize(image.read_image(path), spec.input, spec.resize) for path in chosen])
 
 

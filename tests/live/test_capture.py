@@ -1,5 +1,6 @@
 """The capture thread: the newest frame of a live source, every frame of a file, and what the source raised."""
 
+import math
 import queue
 import threading
 from collections.abc import Callable, Iterator
@@ -153,6 +154,26 @@ def test_a_lost_camera_is_opened_again_and_counts_on(frame: MakeFrame) -> None:
         assert (item.index, item.name) == (2, "back")
         assert capture.state() is State.LIVE
         assert first.closed
+        hand.end()
+
+
+def test_a_camera_that_is_open_again_is_live_only_with_a_new_frame(frame: MakeFrame) -> None:
+    """What a driver shows first after it was lost is often its last picture; for ever has to be allowed as a limit."""
+    first = FakeSource([frame(0), SourceLostError("unplugged")], LIVE)
+    hand, reopened = Hand(), threading.Event()
+
+    def reopen() -> Source:
+        reopened.set()
+        return FakeSource(hand, LIVE)
+
+    with Capture(first, clock=FakeClock(), reopen=reopen, reconnect_s=math.inf) as capture:
+        assert isinstance(take(capture), Frame)
+        assert reopened.wait(10)
+        hand.give(replace(frame(0), image=frame(0).image.copy()))
+        assert capture.state() is State.RECONNECTING
+        hand.give(frame(1))
+        assert isinstance(take(capture), Frame)
+        assert capture.state() is State.LIVE
         hand.end()
 
 

@@ -29,12 +29,14 @@ def add(path: Path, corrections: Mapping[str, NDArray[np.float64]]) -> None:
     graph = model.subgraphs[0]
     for operator in graph.operators:
         code = model.operatorCodes[operator.opcodeIndex]
-        if max(code.builtinCode, code.deprecatedBuiltinCode) not in _LAYERS or len(operator.inputs) < 3:
+        if max(code.builtinCode, code.deprecatedBuiltinCode) not in _LAYERS:
+            continue
+        if len(operator.inputs) < 3 or operator.inputs[2] < 0:  # No bias.
             continue
         weight, result = graph.tensors[operator.inputs[1]], graph.tensors[operator.outputs[0]]
         correction = corrections.get(layer_of(weight.name.decode()) or result.name.decode())
         bias = graph.tensors[operator.inputs[2]]
-        if correction is None or operator.inputs[2] < 0 or bias.type != schema.TensorType.INT32:
+        if correction is None or bias.type != schema.TensorType.INT32:
             continue
         buffer = model.buffers[bias.buffer]
         steps = np.round(correction / np.asarray(bias.quantization.scale, np.float64))

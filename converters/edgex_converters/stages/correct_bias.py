@@ -16,14 +16,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from edgex_converters.evaluation import spread_over
 from edgex_converters.graph import Graph, require_match
+from edgex_converters.stages import verify
 from edgex_converters.stages.simulate import Simulation
-from edgex_runtime.engines.engine import EngineOptions
-from edgex_runtime.engines.registry import open_engine
 from edgex_runtime.errors import StageError
 from edgex_runtime.evaluate import sqnr_db
 
-# For the means, and as many others for the verdict. On Xception 32 photos moved no bias by more than a tenth of this.
+# For the means, and as many others for the verdict.
 IMAGES = 16
 
 Tap = Callable[[NDArray[np.uint8]], Mapping[str, NDArray[Any]]]
@@ -61,13 +61,15 @@ def run(kind: Format, source: Path, quantised: Path, images: NDArray[np.uint8]) 
         require_match(reference, artifact)
     except StageError as error:
         return f"bias correction not tried: {error}"
-    fitted, judged = _two_sets(images)
+    # Photos of every part of a set that is sorted by class, none in both.
+    chosen = spread_over(len(images), 2 * IMAGES)
+    fitted, judged = images[chosen[::2]], images[chosen[1::2]]
     errors = mean_errors(reference, artifact, kind.tap(quantised, artifact, threads=None), fitted)
     corrected = quantised.with_name(f"corrected-{quantised.name}")
     shutil.copyfile(quantised, corrected)
     kind.add(corrected, errors)
-    wanted = _logits(source, judged)
-    before, after = (sqnr_db(wanted, _logits(path, judged)) for path in (quantised, corrected))
+    wanted, without, with_it = (verify.run(path, judged, threads=None) for path in (source, quantised, corrected))
+    before, after = sqnr_db(wanted, without), sqnr_db(wanted, with_it)
     figures = f"logits {before:.1f} dB without, {after:.1f} dB with it, on {len(judged)} calibration photos"
     if not after > before:
         corrected.unlink()
@@ -88,10 +90,10 @@ def mean_errors(
         images: (N, H, W, 3) uint8 RGB.
 
     Returns:
-        By layer with a bias: (out,), the reference's mean less the artifact's, of the same inputs.
+        By quantised layer with a bias: (out,), the reference's mean less the artifact's, of the same inputs.
     """
     simulation = Simulation(reference)
-    layers = [place.name for place in artifact.places if place.bias is not None]
+    layers = [place.name for place in artifact.places if place.bias is not None and place.is_quantised]
     sums = dict.fromkeys(layers, np.zeros(()))
     for index in range(len(images)):
         image = np.array(images[index : index + 1])
@@ -106,17 +108,3 @@ def mean_errors(
 def _float(value: NDArray[Any]) -> torch.Tensor:
     # The image's bytes too, where the first layer stayed in float.
     return torch.from_numpy(np.ascontiguousarray(value, dtype=np.float32))
-
-
-def _two_sets(images: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Photos of every part of a sorted set, none in both."""
-    indices = np.unique(np.linspace(0, len(images) - 1, min(2 * IMAGES, len(images))).round().astype(int))
-    return images[indices[::2]], images[indices[1::2]]
-
-
-def _logits(path: Path, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    engine = open_engine(path, EngineOptions())
-    try:
-        return np.concatenate([engine.run(np.array(images[index : index + 1])) for index in range(len(images))])
-    finally:
-        engine.close()

@@ -16,12 +16,11 @@ from edgex_converters.stages.export_onnx import INPUT
 
 _METHODS: dict[Range, tuple[CalibrationMethod, dict[str, Any]]] = {
     "minmax": (CalibrationMethod.MinMax, {}),
-    "mean": (CalibrationMethod.MinMax, {"CalibMovingAverage": True, "CalibMovingAverageConstant": 0.05}),
+    # It moves between calls of `collect_data`, of which there is one: the mean of all photos' extremes.
+    "mean": (CalibrationMethod.MinMax, {"CalibMovingAverage": True}),
     "percentile": (CalibrationMethod.Percentile, {"CalibPercentile": 99.99}),
 }
 _METHODS["recommended"] = _METHODS["mean"]
-
-
 _FILES = correct_bias.Format(read=blame_onnx.read, tap=blame_onnx.tap, add=biases_onnx.add)
 
 

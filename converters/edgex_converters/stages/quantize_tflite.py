@@ -23,7 +23,7 @@ _Update = Callable[[_Seen, _Seen], _Seen]
 
 
 def _mean(old: _Seen, new: _Seen) -> _Seen:
-    """The mean of the photos' extremes: the tool's own moving average forgets all but the last twenty."""
+    """The mean of the photos' extremes: the tool's own moving average is mostly the last twenty."""
     photos = old.get("photos", 1) + 1
     return {end: old[end] + (new[end] - old[end]) / photos for end in ("min", "max")} | {"photos": photos}
 

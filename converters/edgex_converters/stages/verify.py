@@ -12,7 +12,9 @@ from edgex_runtime.engines.engine import EngineOptions
 from edgex_runtime.engines.registry import open_engine
 
 
-def run(path: Path, inputs: NDArray[np.uint8], *, threads: int | None, progress: Progress) -> NDArray[np.float32]:
+def run(
+    path: Path, inputs: NDArray[np.uint8], *, threads: int | None, progress: Progress = lambda done, total: None
+) -> NDArray[np.float32]:
     """Run one artifact, one image at a time: the batch that a camera has.
 
     Args:
