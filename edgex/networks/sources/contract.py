@@ -65,14 +65,15 @@ def read_labels(missing: Missing) -> tuple[str, ...] | None:
     return labels
 
 
-def require_classes(source: str, missing: Missing, reason: str) -> int:
-    """How many logits to build a network with, where only the user's labels can say.
+def require_classes(source: str, missing: Missing) -> int:
+    """How many logits to build a network with whose library's own weights are not wanted.
 
     Raises:
         SpecError: If there are none.
     """
     labels = read_labels(missing)
     if labels is None:
+        reason = "random weights know no classes" if missing.weights == "none" else "a file of weights names no classes"
         raise SpecError(f"{source}: {reason}: give --labels FILE, one label a line")
     return len(labels)
 

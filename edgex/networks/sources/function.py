@@ -13,7 +13,6 @@ from edgex.networks.sources.facts import Missing
 from edgex.networks.sources.offer import Offer, seeded, weights_sha256
 from edgex.networks.sources.state import load_state
 from edgex_runtime.errors import BadInputError
-from edgex_runtime.provenance import file_sha256
 
 
 def load(source: str, rest: str, missing: Missing) -> Offer:
@@ -48,7 +47,7 @@ def load(source: str, rest: str, missing: Missing) -> Offer:
     return Offer(
         network=network.cpu().eval(),
         title=title,
-        sha256=weights_sha256(network) if weights in (None, "none") else file_sha256(Path(weights)),
+        sha256=weights_sha256(network, weights),
     )
 
 
@@ -57,7 +56,7 @@ def _keras_offer(source: str, model: nn.Module, title: str, missing: Missing) ->
 
     if missing.weights is not None:
         raise BadInputError(f"{source}: a Keras model loads its weights in the function: leave --weights out")
-    return offer_of(model, title=title, sha256=weights_sha256(model))
+    return offer_of(model, title=title, sha256=weights_sha256(model, None))
 
 
 def _find(rest: str) -> Callable[[], Any]:

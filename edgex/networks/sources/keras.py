@@ -19,7 +19,6 @@ from edgex.networks.sources.contract import distinct, require_classes
 from edgex.networks.sources.facts import Missing
 from edgex.networks.sources.offer import Offer, seeded, weights_sha256
 from edgex_runtime.errors import BadInputError, SpecError, WeightsError
-from edgex_runtime.provenance import file_sha256
 from edgex_runtime.spec import Normalise
 
 _OTHER_BACKEND = (
@@ -117,7 +116,7 @@ def load(source: str, name: str, missing: Missing) -> Offer:
     return Offer(
         network=KerasModule(model, layout).eval(),
         title=name.lower(),
-        sha256=weights_sha256(model) if weights in ("none", "default") else file_sha256(Path(weights)),
+        sha256=weights_sha256(model, weights),
         labels=_labels(keras) if weights == "default" and missing.labels is None else None,
         input_size=(height, width),
         normalise=normalise,
@@ -177,8 +176,7 @@ def _build(
     """The model and the layout of its images: torch's own where the family has it, so that no layer permutes."""
     arguments: dict[str, Any] = {"weights": "imagenet", "classifier_activation": None}
     if weights != "default":
-        reason = "random weights know no classes" if weights == "none" else "a file of weights names no classes"
-        arguments["classes"] = require_classes(source, missing, reason)
+        arguments["classes"] = require_classes(source, missing)
         arguments["weights"] = None
     layouts: tuple[Literal["NCHW", "NHWC"], ...] = ("NCHW", "NHWC")
     refusal: Exception | None = None

@@ -5,6 +5,7 @@ import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from torch import nn
 
 from edgex.networks.sources.facts import Facts
+from edgex_runtime.provenance import file_sha256
 
 # Of the random weights that `--weights none` draws: the same network on every machine.
 SEED = 0
@@ -32,11 +34,13 @@ class Offer(Facts):
     color: Literal["RGB", "BGR"] = "RGB"
 
 
-def weights_sha256(network: nn.Module) -> str:
-    """Digest of a network's tensors in their order, for weights that came from no single file.
+def weights_sha256(network: nn.Module, weights: str | None) -> str:
+    """Digest of the file of weights that `--weights` named, else of the network's tensors in their order.
 
     Without their names: Keras numbers those over the whole process.
     """
+    if weights not in (None, "none", "default"):
+        return file_sha256(Path(weights))
     digest = hashlib.sha256()
     for tensor in (*network.parameters(), *network.buffers()):
         values = tensor.detach().cpu().contiguous()

@@ -1,13 +1,37 @@
-"""A user's own weights for a network of a library's: safetensors by the network's own names, all of it or nothing."""
+"""A network of a library's without its weights: random ones, or a user's by the network's own names, all or nothing."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from torch import nn
 
+from edgex.networks.sources.contract import require_classes
+from edgex.networks.sources.facts import Missing
+from edgex.networks.sources.offer import seeded
 from edgex.networks.tensor_file import read_tensors
 from edgex_runtime.errors import WeightsError
 
 _SHOWN = 8
+
+
+def build_without_published(source: str, missing: Missing, build: Callable[[int], nn.Module]) -> nn.Module:
+    """Build a network for the user's labels, with the weights that `--weights` names: `none`, or a file.
+
+    Args:
+        source: As the user wrote it.
+        missing: What the user said; its `weights` are neither None nor `default`.
+        build: Makes a network with so many logits.
+
+    Raises:
+        SpecError: If the user named no labels.
+        WeightsError: If the file does not fit.
+    """
+    assert missing.weights is not None
+    with seeded():
+        network = build(require_classes(source, missing))
+    if missing.weights != "none":
+        load_state(network, Path(missing.weights))
+    return network
 
 
 def load_state(network: nn.Module, path: Path) -> None:

@@ -2,20 +2,18 @@
 
 import difflib
 import logging
-from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from edgex.networks.pretrained import HUB_ERRORS
-from edgex.networks.sources.contract import distinct, require_classes
+from edgex.networks.sources.contract import distinct
 from edgex.networks.sources.facts import Missing, Size
-from edgex.networks.sources.offer import Offer, seeded, weights_sha256
+from edgex.networks.sources.offer import Offer, weights_sha256
 from edgex.networks.sources.pretrained_cfg import preprocessing_of
-from edgex.networks.sources.state import load_state
+from edgex.networks.sources.state import build_without_published
 from edgex.networks.sources.torch_build import torchvision_fits
 from edgex_runtime.errors import BadInputError
-from edgex_runtime.provenance import file_sha256
 
 with torchvision_fits():
     import timm
@@ -45,7 +43,7 @@ def load(source: str, name: str, missing: Missing) -> Offer:
     return Offer(
         network=network.eval(),
         title=name.rpartition("/")[2],
-        sha256=weights_sha256(network) if weights in ("none", "default") else file_sha256(Path(weights)),
+        sha256=weights_sha256(network, weights),
         labels=_labels(network) if weights == "default" else None,
         input_size=said.input_size,
         resize=said.resize,
@@ -68,16 +66,14 @@ def _build(source: str, name: str, weights: str, missing: Missing) -> nn.Module:
     # Only networks of one fixed size take the argument; the others find their size in each image.
     size = _size_argument(name, missing.input_size)
     if weights != "default":
-        reason = "random weights know no classes" if weights == "none" else "a file of weights names no classes"
-        with seeded():
-            network: nn.Module = timm.create_model(
-                name, pretrained=False, num_classes=require_classes(source, missing, reason), **size
-            )
-        if weights != "none":
-            load_state(network, Path(weights))
-        return network
+
+        def build(classes: int) -> nn.Module:
+            network: nn.Module = timm.create_model(name, pretrained=False, num_classes=classes, **size)
+            return network
+
+        return build_without_published(source, missing, build)
     try:
-        network = timm.create_model(name, pretrained=True, **size)
+        network: nn.Module = timm.create_model(name, pretrained=True, **size)
     except HUB_ERRORS as error:
         reason = str(error).strip().partition("\n")[0]
         raise BadInputError(

@@ -2,19 +2,17 @@
 
 import difflib
 import logging
-from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from edgex.networks.sources.contract import distinct, require_classes
+from edgex.networks.sources.contract import distinct
 from edgex.networks.sources.facts import Missing, Size
-from edgex.networks.sources.offer import Offer, seeded, weights_sha256
+from edgex.networks.sources.offer import Offer, weights_sha256
 from edgex.networks.sources.pretrained_cfg import bytes_scale
-from edgex.networks.sources.state import load_state
+from edgex.networks.sources.state import build_without_published
 from edgex.networks.sources.torch_build import torchvision_fits
 from edgex_runtime.errors import BadInputError
-from edgex_runtime.provenance import file_sha256
 
 with torchvision_fits():
     from torchvision import models
@@ -45,7 +43,7 @@ def load(source: str, name: str, missing: Missing) -> Offer:
     return Offer(
         network=network.eval(),
         title=name,
-        sha256=weights_sha256(network) if weights in ("none", "default") else file_sha256(Path(weights)),
+        sha256=weights_sha256(network, weights),
         labels=distinct(tuple(published.meta["categories"])) if weights == "default" else None,
         input_size=(size, size),
         resize="crop",
@@ -68,16 +66,14 @@ def _build(source: str, name: str, published: Any, weights: str, missing: Missin
     """The network with its weights."""
     size = _size_argument(name, missing.input_size)
     if weights != "default":
-        reason = "random weights know no classes" if weights == "none" else "a file of weights names no classes"
-        with seeded():
-            network: nn.Module = models.get_model(
-                name, weights=None, num_classes=require_classes(source, missing, reason), **size
-            )
-        if weights != "none":
-            load_state(network, Path(weights))
-        return network
+
+        def build(classes: int) -> nn.Module:
+            network: nn.Module = models.get_model(name, weights=None, num_classes=classes, **size)
+            return network
+
+        return build_without_published(source, missing, build)
     try:
-        network = models.get_model(name, weights=published, **size)
+        network: nn.Module = models.get_model(name, weights=published, **size)
     # What urllib raises, and torch.hub where it cannot write into its folder.
     except OSError as error:
         raise BadInputError(
