@@ -28,7 +28,7 @@ from edgex_converters.gates import judge
 from edgex_converters.keys import Keys
 from edgex_converters.processes import Runner, in_order, run_apart, run_here
 from edgex_converters.recipes import plan
-from edgex_converters.repair import candidates, ops_of
+from edgex_converters.repair import ops_of, search
 from edgex_converters.result import Conversion, Outcome, Repair, Step
 from edgex_converters.scratch import scratch_folder
 from edgex_converters.sealing import contract, dated, read_recorded, seal_again
@@ -214,11 +214,11 @@ class _Run:
         return self._seal(stage, outcome) if stage.ensures in self.config.targets else outcome
 
     def _repair(self, stage: Stage, before: Outcome | None, failed: Outcome, blame: Blame) -> Outcome:
-        """Keep the worst layers in float, fewest first, until the gate holds; if it never does, all stays as it was."""
+        """Keep layers in float until the gate holds; if it never does, all stays as it was."""
         target, remarks = stage.ensures, []
         tries: dict[tuple[str, ...], tuple[Entry, Outcome]] = {(): (self.raw[target], failed)}
-        best: tuple[str, ...] = ()
-        for layers in candidates(blame, self.config.repair_layers):
+
+        def attempt(layers: tuple[str, ...]) -> Outcome | None:
             keep, in_float = ops_of(blame, layers), f"{', '.join(layers)} in float"
             make = partial(self._make, stage, keep_float=keep)
             try:
@@ -226,17 +226,19 @@ class _Run:
                 outcome = self._verify_and_judge(stage, before)
             except EdgexError as error:
                 remarks.append(f"repair with {in_float}: {error}")
-                continue
+                return None
             tries[layers] = (self.raw[target], outcome)
-            if outcome.status == "passed":
-                best = layers
-                remarks.append(f"repaired: {in_float}")
-                break
+            return outcome
+
+        best = search(blame, self.config.repair_layers, failed, attempt)
         made = {", ".join(layers): (target, entry) for layers, (entry, _) in tries.items()}
         ms = self._time(f"repairs of {target}", made)
         self.raw[target], outcome = tries[best]
+        if best:
+            remarks.append(f"repaired: {', '.join(best)} in float")
+            outcome = self._diagnose(stage, outcome)
         return replace(
-            self._diagnose(stage, outcome) if best else outcome,
+            outcome,
             remarks=(*outcome.remarks, *remarks),
             repairs=tuple(_as_repair(layers, outcome, ms[", ".join(layers)]) for layers, (_, outcome) in tries.items()),
         )

@@ -15,11 +15,12 @@ from edgex.networks.xception import Xception
 from edgex_converters import pipeline
 from edgex_converters.blame import Blame, LayerError
 from edgex_converters.config import GateConfig, QuantizeConfig
+from edgex_converters.gates import Measurement
 from edgex_converters.pipeline import convert
-from edgex_converters.repair import candidates, ops_of
+from edgex_converters.repair import ops_of, search
 from edgex_converters.report.report import write_report
-from edgex_converters.result import Conversion
-from edgex_converters.target import Format
+from edgex_converters.result import Conversion, Outcome
+from edgex_converters.target import Format, Target
 
 CHANNEL = 3
 
@@ -138,14 +139,72 @@ def layer(name: str, share: float, *readers: str) -> LayerError:
     )
 
 
-def test_fewest_layers_are_tried_first() -> None:
-    found = Blame(
-        layers=(layer("a", 0.6, "b"), layer("c", 0.3, "d", "e"), layer("b", 0.1, "c"), layer("d", 0.0)),
-        images=1,
-        share_images=1,
-        logits_sqnr_db=20.0,
-        unexplained=0.0,
-        sum_of_parts=1.0,
+def outcome_of(sqnr_db: float, *, passed: bool = False) -> Outcome:
+    measured = Measurement(
+        images=200,
+        accuracy=0.5,
+        accuracy_low=0.4,
+        accuracy_high=0.6,
+        reference_accuracy=0.9,
+        agreement=0.5,
+        difference=0.1,
+        sqnr_db=sqnr_db,
     )
-    assert candidates(found, 3) == (("a",), ("a", "b"), ("a", "c"), ("a", "c", "b"))
-    assert ops_of(found, ("a", "d")) == ("op a", "op d")
+    return Outcome(target=Target("onnx", "int8"), status="passed" if passed else "failed", measured=measured)
+
+
+BLAME = Blame(
+    layers=(layer("a", 0.6, "b"), layer("c", 0.3, "d", "e"), layer("f", 0.1, "g"), layer("d", 0.0)),
+    images=1,
+    share_images=1,
+    logits_sqnr_db=10.0,
+    unexplained=0.0,
+    sum_of_parts=1.0,
+)
+
+
+@pytest.mark.parametrize(
+    ("gained_db", "tried"),
+    [
+        # What is cut where it leaves: a layer gains nothing without its reader.
+        ({"ab": 3, "abc": 3, "abcde": 5}, ["a", "ab", "abc", "abcde", "abcdef"]),
+        # What is wrong in the weights: the reader gains nothing more.
+        ({"a": 3, "ab": 3, "ac": 5, "acde": 5}, ["a", "ab", "ac", "acde", "acf", "acfg"]),
+        # A layer that gains nothing in any way does not stay.
+        ({"c": 3, "cde": 3}, ["a", "ab", "c", "cde", "cf", "cfg"]),
+    ],
+)
+def test_what_gains_stays_and_what_does_not_goes(gained_db: dict[str, float], tried: list[str]) -> None:
+    found: list[str] = []
+
+    def attempt(layers: tuple[str, ...]) -> Outcome:
+        found.append("".join(layers))
+        return outcome_of(10.0 + gained_db.get(found[-1], 0.0))
+
+    assert search(BLAME, 6, outcome_of(10.0), attempt) == ()
+    assert found == tried
+
+
+def test_the_first_set_that_passes_ends_the_search() -> None:
+    found: list[tuple[str, ...]] = []
+
+    def attempt(layers: tuple[str, ...]) -> Outcome:
+        found.append(layers)
+        return outcome_of(20.0, passed=layers == ("a", "b"))
+
+    assert search(BLAME, 8, outcome_of(10.0), attempt) == ("a", "b")
+    assert found == [("a",), ("a", "b")]
+
+
+def test_no_set_is_larger_than_asked_for() -> None:
+    found: list[tuple[str, ...]] = []
+
+    def attempt(layers: tuple[str, ...]) -> Outcome | None:
+        found.append(layers)
+
+    assert search(BLAME, 2, outcome_of(10.0), attempt) == ()
+    assert found == [("a",), ("a", "b"), ("c",)]
+
+
+def test_ops_are_those_of_the_layers() -> None:
+    assert ops_of(BLAME, ("a", "d")) == ("op a", "op d")
