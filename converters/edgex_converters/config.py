@@ -69,7 +69,8 @@ class ConvertConfig:
         evaluation: Folder of photos, one folder a class, none of which stands in the calibration set.
         gates: What must hold.
         quantize: How int8 is made.
-        repair: Whether an int8 artifact that fails its gate is made again with its worst layers in float, fewest first.
+        repair: Whether an int8 artifact that fails its gate is made again with its worst layers in float, one more at
+            a time.
         repair_layers: How many layers at most.
         threads: For the engines that verify; None leaves it to them.
         jobs: How many stages that do not wait for each other run at the same time, each in a process of its own; 1 runs

@@ -107,7 +107,7 @@ class ChannelsType(click.ParamType[Three]):
 @click.option(
     "--repair",
     is_flag=True,
-    help="Make an int8 file that fails its gate again with its worst layers in float, fewest first.",
+    help="Make an int8 file that fails its gate again with its worst layers in float, one more at a time.",
 )
 @click.option(
     "--repair-layers", type=click.IntRange(1), default=8, show_default=True, help="Most layers that --repair may take."
