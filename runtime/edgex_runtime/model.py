@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgex_runtime.admission import admit
-from edgex_runtime.engines.engine import Device, Engine, EngineOptions
+from edgex_runtime.engines.engine import Device, Engine, EngineInfo, EngineOptions
 from edgex_runtime.engines.registry import open_engine
 from edgex_runtime.errors import BadInputError
 from edgex_runtime.foreign import complete_spec, read_toml
 from edgex_runtime.image import read_image
 from edgex_runtime.metadata.registry import read_native_labels, read_spec
 from edgex_runtime.postprocess import to_probabilities, top_scores
-from edgex_runtime.predictions import Prediction, Timing
+from edgex_runtime.predictions import Prediction, Prepared, Timing
 from edgex_runtime.preprocess import to_input
 from edgex_runtime.selftest import check, check_signature
 from edgex_runtime.spec import ModelSpec
@@ -100,6 +100,11 @@ class Model:
             raise BadInputError(f"{self._spec.name}: the model is closed; open it again")
         return self._engine
 
+    @property
+    def info(self) -> EngineInfo:
+        """Who runs it, really: `engine.info`."""
+        return self.engine.info
+
     def predict(self, image: "ImageLike") -> Prediction:
         """Classify one picture.
 
@@ -115,24 +120,42 @@ class Model:
 
     def predict_batch(self, images: "Sequence[ImageLike]") -> list[Prediction]:
         """Classify pictures of any sizes in one call of the engine; none give none. See `predict`."""
-        if not images:
+        return self.classify([self.prepare(image) for image in images])
+
+    def prepare(self, image: "ImageLike") -> Prepared:
+        """Do what comes before the engine: read and resize one picture; see `predict`. By any thread, at any time."""
+        started = perf_counter()
+        tensor = self._prepare([image])
+        return Prepared(tensor=tensor, preprocess_ms=(perf_counter() - started) * 1e3)
+
+    def classify(self, prepared: Sequence[Prepared]) -> list[Prediction]:
+        """Do the rest for what `prepare` gave, in one call of the engine; none give none.
+
+        Raises:
+            ContractMismatchError: If the output is no number.
+            BadInputError: If the model is closed.
+        """
+        if not prepared:
             return []
         started = perf_counter()
-        batch = self._prepare(images)
-        prepared = perf_counter()
+        batch = prepared[0].tensor if len(prepared) == 1 else np.concatenate([one.tensor for one in prepared])
         logits = self._run(batch)
         executed = perf_counter()
         probabilities = to_probabilities(logits, self._spec)
         tops = [top_scores(row, self._spec.labels) for row in probabilities]
-        share = 1e3 / len(images)
-        timing = Timing(
-            preprocess_ms=(prepared - started) * share,
-            inference_ms=(executed - prepared) * share,
-            postprocess_ms=(perf_counter() - executed) * share,
-        )
+        share = 1e3 / len(prepared)
+        inference_ms, postprocess_ms = (executed - started) * share, (perf_counter() - executed) * share
         return [
-            Prediction(label=top[0].label, score=top[0].score, top5=top, logits=row, timing=timing)
-            for top, row in zip(tops, logits, strict=True)
+            Prediction(
+                label=top[0].label,
+                score=top[0].score,
+                top5=top,
+                logits=row,
+                timing=Timing(
+                    preprocess_ms=one.preprocess_ms, inference_ms=inference_ms, postprocess_ms=postprocess_ms
+                ),
+            )
+            for one, top, row in zip(prepared, tops, logits, strict=True)
         ]
 
     def logits(self, images: "Sequence[ImageLike]") -> NDArray[np.float32]:

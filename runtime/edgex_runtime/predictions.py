@@ -29,6 +29,21 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Prepared:
+    """One picture, resized to a model's input and waiting for its engine.
+
+    Attributes:
+        tensor: (1, …) as the model's contract says, C-contiguous.
+        preprocess_ms: What the resizing took.
+        owner: Among several models, the name of the one it was resized for.
+    """
+
+    tensor: NDArray[np.generic]
+    preprocess_ms: float
+    owner: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Prediction:
     """The answer for one image.
 

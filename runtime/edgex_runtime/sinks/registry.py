@@ -9,6 +9,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TextIO
 
+from edgex_runtime.control import Control, ModelChoice
 from edgex_runtime.errors import BadInputError
 from edgex_runtime.sinks.sink import Sink
 from edgex_runtime.sources.options import nearest
@@ -17,9 +18,21 @@ from edgex_runtime.sources.source import SourceInfo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """What a sink may need beside its URI: the source whose results it gets, and the process's streams."""
+    """What a sink may need beside its URI.
+
+    Attributes:
+        source: The first source whose results it gets.
+        sources: All of them.
+        control: The run's switches, for a sink with buttons.
+        models: What classifies, for a sink that shows contracts or offers a choice; None where nobody said.
+        stdout: The process's streams.
+        stderr: See `stdout`.
+    """
 
     source: SourceInfo
+    sources: tuple[SourceInfo, ...] = ()
+    control: Control = field(default_factory=Control)
+    models: ModelChoice | None = None
     stdout: TextIO = field(default_factory=lambda: sys.stdout)
     stderr: TextIO = field(default_factory=lambda: sys.stderr)
 

@@ -1,7 +1,7 @@
 """The seam between the frame loop and whoever shows or keeps its results: two members, one file a kind of sink."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from edgex_runtime.freshness import State
 from edgex_runtime.predictions import Score
@@ -28,6 +28,19 @@ class StageTimes:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """A class came into view or left it, debounced: what people act on.
+
+    Attributes:
+        kind: What happened.
+        label: The class.
+    """
+
+    kind: Literal["appeared", "left"]
+    label: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LiveResult:
     """What is known at one moment of a live run: of a frame, or of a source that gives none.
 
@@ -47,6 +60,11 @@ class LiveResult:
         times: What the frame cost.
         position_ms: The frame's timestamp in a video file.
         error: Why there is no label, in words.
+        source: What a person calls the source; the same in all of its results.
+        model: What a person calls the model; "" where the run has only one.
+        known: Whether `score` reached the threshold that the user set; below it the label is a guess, shown as unknown.
+        events: What changed with this result.
+        reused: Whether the scene stood still and the answer is the last classified frame's; the age is this one's.
     """
 
     state: State
@@ -61,10 +79,18 @@ class LiveResult:
     times: StageTimes | None = None
     position_ms: float | None = None
     error: str | None = None
+    source: str = ""
+    model: str = ""
+    known: bool = True
+    events: tuple[Event, ...] = ()
+    reused: bool = False
 
 
 class Sink(Protocol):
-    """Where results go; opening it raises `BadInputError`. A sink that cannot write raises and thereby ends the run."""
+    """Where results go; opening it raises `BadInputError`. A sink that cannot write raises and thereby ends the run.
+
+    A run calls it from one thread, its own (`queued.py`), so that a slow sink holds nobody up.
+    """
 
     def write(self, frame: Frame | None, result: LiveResult) -> None:
         """Take one result.
