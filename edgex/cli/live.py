@@ -1,25 +1,28 @@
 """`edgex live MODEL [SOURCE]`: classify what a camera, a video or a folder shows."""
 
 import json
+import math
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 import click
 
 from edgex_runtime.engines.engine import Device
-from edgex_runtime.errors import DeviceUnavailableError
+from edgex_runtime.errors import BadInputError, DeviceUnavailableError
 from edgex_runtime.schema import to_plain
 
 if TYPE_CHECKING:
+    from edgex_runtime.control import Control, ModelChoice
     from edgex_runtime.engines.engine import EngineInfo
+    from edgex_runtime.live import Input, LiveOptions
     from edgex_runtime.sinks.sink import Sink
-    from edgex_runtime.sources.source import Source
     from edgex_runtime.summary import LiveSummary
 
 EXIT_INTERRUPTED = 130
@@ -31,7 +34,8 @@ class LiveConfig:
     """What was typed."""
 
     model: str
-    source: str
+    source: tuple[str, ...]
+    also: tuple[str, ...]
     out: tuple[str, ...]
     spec: str | None
     engine: str | None
@@ -40,6 +44,12 @@ class LiveConfig:
     threads: int | None
     max_frames: int | None
     duration: float | None
+    reconnect: float
+    smooth: float
+    hysteresis: float
+    unknown_below: float
+    debounce: float
+    motion: float | None
     json: bool
 
     def __post_init__(self) -> None:
@@ -47,28 +57,64 @@ class LiveConfig:
             raise click.UsageError("--require-device wants a device to require: add --device cpu, gpu or npu")
 
     @property
+    def sources(self) -> tuple[str, ...]:
+        """What was asked for, or the first camera."""
+        return self.source or ("0",)
+
+    @property
     def sinks(self) -> tuple[str, ...]:
         """Each sink once; the terminal where none was asked for."""
         wanted = (*([STDOUT] if self.json else []), *self.out) or ("terminal://",)
         return tuple(dict.fromkeys(wanted))
 
+    def options(self) -> "LiveOptions":
+        """The run's part of it."""
+        from edgex_runtime.answers import AnswerOptions
+        from edgex_runtime.live import LiveOptions
+        from edgex_runtime.motion import MotionOptions
 
-@dataclass(slots=True)
-class Stop:
-    """Set by a signal, asked by the frame loop."""
+        answers = AnswerOptions(
+            smooth_s=self.smooth,
+            hysteresis=self.hysteresis,
+            unknown_below=self.unknown_below,
+            debounce_s=self.debounce,
+        )
+        return LiveOptions(
+            max_frames=self.max_frames,
+            duration_s=self.duration,
+            reconnect_s=self.reconnect,
+            answers=answers,
+            motion=None if self.motion is None else MotionOptions(level=self.motion),
+        )
 
-    signals: list[int] = field(default_factory=list)
 
-    def __call__(self) -> bool:
-        """Whether a signal has come."""
-        return bool(self.signals)
+class SecondsType(click.ParamType[float]):
+    """Seconds, or the word for no limit."""
+
+    name = "seconds"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """``30`` → 30.0, ``forever`` → infinity."""
+        if value == "forever":
+            return math.inf
+        try:
+            seconds = float(str(value))
+        except ValueError:
+            seconds = math.nan
+        if not 0 <= seconds < math.inf:
+            self.fail(f"want seconds, 0 or more, or forever, got {value!r}", param, ctx)
+        return seconds
+
+
+SHARE = click.FloatRange(0, 1)
 
 
 @click.command(epilog="Exit codes: 6 the device is not there, 7 the camera is not there or was lost, 130 Ctrl-C.")
 @click.argument("model", type=click.Path())
-@click.argument("source", default="0")
+@click.argument("source", nargs=-1)
+@click.option("--also", multiple=True, metavar="MODEL", help="Another model to load, for the console to switch to.")
 @click.option(
-    "--out", "-o", multiple=True, metavar="URI", help="out.mp4, out.webm, out.avi, out.jsonl, - or terminal://"
+    "--out", "-o", multiple=True, metavar="URI", help="Where results go, more than once if wanted: see below."
 )
 @click.option("--spec", type=click.Path(), help="The contract (TOML) of a model file that carries none.")
 @click.option("--engine", metavar="NAME", help="The engine to run it; by default the one for the file's suffix.")
@@ -77,77 +123,135 @@ class Stop:
 @click.option("--threads", type=click.IntRange(1), metavar="N", help="Threads of the engine; by default it decides.")
 @click.option("--max-frames", type=click.IntRange(1), metavar="N", help="End after N frames.")
 @click.option("--duration", type=click.FloatRange(0, min_open=True), metavar="S", help="End after S seconds.")
+@click.option(
+    "--reconnect", type=SecondsType(), default="30", show_default=True, help="How long a lost camera may stay away."
+)
+@click.option(
+    "--smooth", type=click.FloatRange(0), default=0.0, metavar="S", help="Average the answers over about S seconds."
+)
+@click.option(
+    "--hysteresis", type=SHARE, default=0.0, metavar="P", help="Change the label only for one likelier by P (0 to 1)."
+)
+@click.option(
+    "--unknown-below", type=SHARE, default=0.0, metavar="P", help="Say unknown where no class reaches probability P."
+)
+@click.option(
+    "--debounce",
+    type=click.FloatRange(0),
+    default=0.5,
+    show_default=True,
+    metavar="S",
+    help="How long an answer must stand before it is an event.",
+)
+@click.option(
+    "--motion",
+    type=click.FloatRange(0, 256, min_open=True, max_open=True),
+    metavar="LEVEL",
+    help="Classify only where something moved by LEVEL grey levels (6 suits most cameras), and every 10 seconds.",
+)
 @click.option("--json", is_flag=True, help="JSON lines on stdout: one for each result, the summary last.")
 def command(**typed: object) -> int:
-    """Classify what SOURCE shows: the newest frame of a camera, every frame of a file.
+    """Classify what each SOURCE shows: the newest frame of a camera, every frame of a file.
 
-    SOURCE is 0 (the first camera), /dev/video0, a video file, a folder of pictures, a quoted pattern ('*.jpg') or
-    test://shapes?size=640x480&fps=30&drop=5%&freeze=3s&frames=300&seed=1, a camera that is always there.
+    SOURCE is 0 (the first camera, the default), /dev/video0, a video file, a folder of pictures, a quoted pattern
+    ('*.jpg') or test://shapes?size=640x480&fps=30&drop=5%&freeze=3s&frames=300&seed=1, a camera that is always there.
+    Several take turns.
+
+    --out takes out.mp4, out.webm, out.avi, out.jsonl, - (JSON lines) and terminal://.
     """
     return run(LiveConfig(**typed))  # type: ignore[arg-type]  # click has checked them
 
 
 def run(config: LiveConfig) -> int:
-    """Open everything, run until the source or the user ends it, and print the summary.
+    """Open everything, run until the sources or the user end it, and print the summary.
 
     Returns:
         The exit code.
     """
-    from edgex_runtime.live import Hooks, LiveOptions, run_live
-    from edgex_runtime.model import Model
-    from edgex_runtime.sources.registry import open_source
+    from edgex_runtime.control import Control
+    from edgex_runtime.live import Hooks, open_inputs, run_live
 
-    stop = Stop()
-    with Model(
-        config.model, engine=config.engine, device=config.device, threads=config.threads, spec=config.spec
-    ) as model:
-        info = model.engine.info
-        check_device(config, info)
+    options, control = config.options(), Control()
+    signals: list[int] = []
+    with ExitStack() as stack:
+        models = open_models(config, stack)
+        stack.enter_context(stop_on_signals(control, signals))
+        inputs = open_inputs(config.sources)
+        sinks = open_sinks(config.sinks, inputs, models, control)
+        names = ", ".join(given.source.info.name for given in inputs)
+        info = models.info
+        click.echo(f"{models.spec.name} by {info.name} {info.version} on {info.device}; {names}", err=True)
+        hooks = Hooks(control=control, on_end=partial(print_summary, as_json=config.json))
+        try:
+            run_live(models, inputs, sinks, options, hooks)
+        except BrokenPipeError:
+            # Whoever read stdout has left (`edgex live … --json | head`), which is one way to end a run. Nothing is
+            # left to be said there, at the interpreter's exit either; click would make it exit code 1.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return EXIT_INTERRUPTED if signal.SIGINT in signals else 0
+
+
+def open_models(config: LiveConfig, stack: ExitStack) -> "ModelChoice":
+    """Open the model and those to switch to, each on the device that was asked for, and run each once.
+
+    Raises:
+        BadInputError: If two files have the same name.
+        DeviceUnavailableError: If one runs on another device than the one required.
+    """
+    from edgex_runtime.control import ModelChoice
+    from edgex_runtime.model import Model
+
+    models: dict[str, Model] = {}
+    for path in (config.model, *config.also):
+        name = Path(path).name
+        if name in models:
+            raise BadInputError(f"--also {path}: a model file of that name is loaded already: give each file its own")
+        # A contract and an engine that were named are for the first: others may be of another format.
+        first = not models
+        model = Model(
+            path,
+            engine=config.engine if first else None,
+            device=config.device,
+            threads=config.threads,
+            spec=config.spec if first else None,
+        )
+        models[name] = stack.enter_context(model)
+        check_device(config, path, model.info)
         # Before the camera opens: an engine's first call is slow, and its frame would be old.
         model.warm_up()
-        with stop_on_signals(stop):
-            source = open_source(config.source)
-            sinks = open_sinks(config.sinks, source)
-            click.echo(
-                f"{model.spec.name} by {info.name} {info.version} on {info.device}; {source.info.name}", err=True
-            )
-            options = LiveOptions(max_frames=config.max_frames, duration_s=config.duration)
-            hooks = Hooks(
-                reopen=partial(open_source, config.source),
-                stop=stop,
-                on_end=partial(print_summary, as_json=config.json),
-            )
-            try:
-                run_live(model, source, sinks, options, hooks)
-            except BrokenPipeError:
-                # Whoever read stdout has left (`edgex live … --json | head`), which is one way to end a run. Nothing is
-                # left to be said there, at the interpreter's exit either; click would make it exit code 1.
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return EXIT_INTERRUPTED if signal.SIGINT in stop.signals else 0
+    return ModelChoice(models)
 
 
-def check_device(config: LiveConfig, info: "EngineInfo") -> None:
-    """Hold the engine to `--require-device`.
+def check_device(config: LiveConfig, path: str, info: "EngineInfo") -> None:
+    """Hold the engine to `--require-device`, and without it say what is used instead.
 
     Raises:
         DeviceUnavailableError: If it runs elsewhere.
     """
     # "gpu.0 cpu" is OpenVINO's way to say that both take part; torch adds the card's name.
     devices = {word.partition(".")[0] for word in info.device.lower().split()} & {*get_args(Device)}
-    if config.require_device and devices != {config.device}:
-        raise DeviceUnavailableError(
-            f"--require-device: want {config.model} on {config.device}, {info.name} {info.version} runs it on "
-            f"{info.device}: install that device's driver, choose another --engine, or leave out --require-device"
-        )
+    if config.device == "auto" or devices == {config.device}:
+        return
+    if not config.require_device:
+        click.echo(f"{path}: asked for {config.device}, {info.name} {info.version} runs it on {info.device}", err=True)
+        return
+    raise DeviceUnavailableError(
+        f"--require-device: want {path} on {config.device}, {info.name} {info.version} runs it on "
+        f"{info.device}: install that device's driver, choose another --engine, or leave out --require-device"
+    )
 
 
-def open_sinks(uris: tuple[str, ...], source: "Source") -> "list[Sink]":
-    """Open all sinks, or none: what was opened is closed again when a later one, or the source, cannot be used."""
+def open_sinks(
+    uris: tuple[str, ...], inputs: "Sequence[Input]", models: "ModelChoice", control: "Control"
+) -> "list[Sink]":
+    """Open all sinks, or none: what was opened is closed again when a later one, or a source, cannot be used."""
     from edgex_runtime.sinks.registry import Surroundings, open_sink
 
+    infos = tuple(given.source.info for given in inputs)
     with ExitStack() as stack:
-        stack.callback(source.close)
-        surroundings = Surroundings(source=source.info)
+        for given in inputs:
+            stack.callback(given.source.close)
+        surroundings = Surroundings(source=infos[0], sources=infos, control=control, models=models)
         sinks = []
         for uri in uris:
             sinks.append(open_sink(uri, surroundings))
@@ -157,12 +261,18 @@ def open_sinks(uris: tuple[str, ...], source: "Source") -> "list[Sink]":
 
 
 @contextmanager
-def stop_on_signals(stop: Stop) -> Iterator[None]:
-    """Let SIGINT and SIGTERM end the run between two frames; a second one ends it at once."""
+def stop_on_signals(control: "Control", signals: list[int]) -> Iterator[None]:
+    """Let SIGINT and SIGTERM end the run between two frames; a second one ends it at once.
+
+    Args:
+        control: Of the run.
+        signals: Gets the numbers of those that came.
+    """
     previous: dict[signal.Signals, object] = {}
 
     def ask(number: int, _: object) -> None:
-        stop.signals.append(number)
+        signals.append(number)
+        control.stop()
         signal.signal(number, previous[signal.Signals(number)])  # type: ignore[arg-type]
 
     for number in (signal.SIGINT, signal.SIGTERM):

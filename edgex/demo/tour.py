@@ -13,7 +13,7 @@ from edgex_converters.config import ConvertConfig, QuantizeConfig
 from edgex_converters.report.report import HTML_NAME, write_report
 from edgex_converters.result import Conversion, Outcome
 from edgex_converters.target import Target
-from edgex_runtime.live import Hooks, LiveOptions, run_live
+from edgex_runtime.live import Hooks, run_live
 from edgex_runtime.model import Model
 from edgex_runtime.sinks.registry import Surroundings, open_sink
 from edgex_runtime.sinks.sink import LiveResult
@@ -235,7 +235,7 @@ def _play(config: DemoConfig, outcome: Outcome, film: Path, track: Track, observ
         model.warm_up()
         source = open_source(str(film))
         sinks = [open_sink(uri, Surroundings(source=source.info)) for uri in wanted]
-        summary = run_live(model, source, sinks, LiveOptions(), Hooks(on_result=note))
+        summary = run_live(model, source, sinks, hooks=Hooks(on_result=note))
     accuracy, scored = track.accuracy(answers)
     return LiveRun(
         target=outcome.target,

@@ -36,7 +36,13 @@ class Capture:
     """
 
     def __init__(
-        self, source: Source, *, clock: Clock, reopen: Callable[[], Source] | None = None, reconnect_s: float = 30.0
+        self,
+        source: Source,
+        *,
+        clock: Clock,
+        reopen: Callable[[], Source] | None = None,
+        reconnect_s: float = 30.0,
+        changed: threading.Condition | None = None,
     ) -> None:
         """Store; the thread starts with the `with` block.
 
@@ -45,6 +51,7 @@ class Capture:
             clock: The clock that stamps the source's frames.
             reopen: Opens the source again after it was lost; None gives up at once.
             reconnect_s: How long to go on trying.
+            changed: Notified at every change; several captures may share one, so that one thread can wait for all.
         """
         self._source = source
         self._clock = clock
@@ -54,7 +61,7 @@ class Capture:
         self._stale_after_ns = stale_after_ns(source.info.fps)
         self._capacity = 1 if self._live else FILE_QUEUE
         self._ready: deque[Frame | Unreadable] = deque()
-        self._changed = threading.Condition()
+        self._changed = changed or threading.Condition()
         self._filler = FillerFilter()
         self._thread = threading.Thread(target=self._run, name="edgex-capture", daemon=True)
         self._stopping = False
@@ -89,6 +96,11 @@ class Capture:
         """After how many seconds without a new frame the source counts as STALE."""
         return self._stale_after_ns / 1e9
 
+    @property
+    def has_news(self) -> bool:
+        """Whether `take` would answer at once: with a frame, an end or an error."""
+        return bool(self._ready) or self._finished
+
     def state(self) -> State:
         """What the source is doing now; a file that is being read is LIVE."""
         if self._reconnecting:
@@ -114,6 +126,13 @@ class Capture:
             if self._error is not None:
                 raise self._error
             return End.END if self._finished else None
+
+    def let_go(self) -> None:
+        """Forget the frame that waits, if the source is live; a file's frames are never forgotten."""
+        with self._changed:
+            if self._live and self._ready:
+                self._ready.clear()
+                self._dropped += 1
 
     def _run(self) -> None:
         try:

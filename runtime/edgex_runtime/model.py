@@ -1,7 +1,7 @@
 """`Model`: a model file, the engine that runs it, and its contract, held to one another when it is opened."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 from time import perf_counter
@@ -27,8 +27,8 @@ from edgex_runtime.spec import ModelSpec
 if TYPE_CHECKING:
     from PIL import Image
 
-    from edgex_runtime.live import LiveResult
     from edgex_runtime.sources.source import Source
+    from edgex_runtime.stream import Stream
 
     ImageLike = str | PathLike[str] | bytes | Image.Image | NDArray[np.generic]
 
@@ -169,11 +169,21 @@ class Model:
         grey = np.full((self._spec.input.height, self._spec.input.width, 3), 127, dtype=np.uint8)
         self.logits([grey])
 
-    def stream(self, source: "str | Source", **options: Any) -> "Iterator[LiveResult]":
-        """Classify what a camera, a video or a folder shows; see `edgex_runtime.live.stream`."""
-        from edgex_runtime.live import stream
+    def stream(self, source: "str | Source | Sequence[str | Source]", **options: Any) -> "Stream":
+        """Classify what a camera, a video or a folder shows, or several of them, result by result.
 
-        return stream(self, source, **options)
+        Args:
+            source: What `open_source` takes, an open source, or a list of them, whose frames take turns.
+            options: `LiveOptions`: ``max_frames``, ``duration_s``, ``reconnect_s``, ``answers``, ``motion``.
+
+        Raises:
+            BadInputError: If a source cannot be what it says, or an option does not fit it.
+            SourceLostError: If a camera is not there or does not answer.
+        """
+        from edgex_runtime.live import LiveOptions
+        from edgex_runtime.stream import Stream
+
+        return Stream(self, source, LiveOptions(**options))
 
     def close(self) -> None:
         """Release the engine; a second call does nothing."""

@@ -18,7 +18,7 @@ class LiveSummary:
         frames: Pictures that came to the model's turn: `classified` and `failed`.
         classified: Of those, with a label.
         failed: Of those, that could not be read.
-        dropped: Frames of a live source that newer ones replaced.
+        dropped: Frames of live sources that newer ones replaced.
         seconds: From the first frame's result to the last one's; `fps` is over the same time.
         fps: Classified frames per second; 0 for fewer than two.
         age_median_ms: Of the frames, when their results were ready; None without any. Exact to one percent.
@@ -77,7 +77,7 @@ class Tally:
     def __init__(self) -> None:
         self._classified = 0
         self._failed = 0
-        self._dropped = 0
+        self._dropped: dict[str, int] = {}
         self._first_ns = 0
         self._last_ns = 0
         self._ages = Percentiles()
@@ -85,7 +85,7 @@ class Tally:
 
     def add(self, result: LiveResult) -> None:
         """Count one result; what only tells the state counts for nothing."""
-        self._dropped = result.dropped
+        self._dropped[result.source] = result.dropped
         if result.index is None:
             return
         if result.times is None or result.age_ms is None:
@@ -109,7 +109,7 @@ class Tally:
             frames=self._classified + self._failed,
             classified=self._classified,
             failed=self._failed,
-            dropped=self._dropped,
+            dropped=sum(self._dropped.values()),
             seconds=seconds,
             fps=(self._classified - 1) / seconds if seconds else 0.0,
             age_median_ms=self._ages.at(0.5),

@@ -1,7 +1,7 @@
 """A deterministic model without an engine, frames, and real video files."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,10 +10,19 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgex_runtime.predictions import Prediction, Score, Timing
+from edgex_runtime.engines.engine import EngineInfo
+from edgex_runtime.predictions import Prediction, Prepared, Score, Timing
 from edgex_runtime.sources.source import Frame
+from edgex_runtime.spec import InputSpec, ModelSpec, Resize
 
 LABELS = ("dark", "bright")
+SPEC = ModelSpec(
+    name="brightness",
+    labels=LABELS,
+    input=InputSpec(height=8, width=8),
+    resize=Resize(mode="stretch"),
+    output="probabilities",
+)
 
 
 @dataclass
@@ -22,12 +31,19 @@ class BrightnessModel:
 
     before: Callable[[], None] = lambda: None
     calls: int = 0
+    spec: ModelSpec = SPEC
+    info: EngineInfo = EngineInfo(name="fake", version="1", device="cpu")  # noqa: RUF009 - frozen
 
-    def predict(self, image: NDArray[np.uint8]) -> Prediction:
+    def prepare(self, image: NDArray[np.uint8]) -> Prepared:
+        return Prepared(tensor=image.mean(keepdims=True), preprocess_ms=0.1)
+
+    def classify(self, prepared: Sequence[Prepared]) -> list[Prediction]:
         self.calls += 1
         self.before()
-        bright = float(image.mean()) / 255
-        scores = sorted(zip((1 - bright, bright), LABELS, strict=True), reverse=True)
+        return [self._classify(float(one.tensor[0, 0, 0]) / 255) for one in prepared]
+
+    def _classify(self, bright: float) -> Prediction:
+        scores = sorted(zip((1 - bright, bright), self.spec.labels, strict=True), reverse=True)
         top5 = tuple(Score(label=label, score=score) for score, label in scores)
         timing = Timing(preprocess_ms=0.1, inference_ms=0.2, postprocess_ms=0.3)
         logits = np.array([1 - bright, bright], dtype=np.float32)
@@ -37,6 +53,12 @@ class BrightnessModel:
 @pytest.fixture
 def model() -> BrightnessModel:
     return BrightnessModel()
+
+
+@pytest.fixture
+def make_model() -> type[BrightnessModel]:
+    """For tests that want several, or one of their own."""
+    return BrightnessModel
 
 
 def make_frame(index: int, *, captured_ns: int = 0, size: tuple[int, int] = (32, 24)) -> Frame:

@@ -95,6 +95,7 @@ def test_a_signal_ends_a_run_cleanly_with_its_summary_and_a_playable_video(
         process.send_signal(number)
         stdout, stderr = process.communicate()
         killer.cancel()
+        killer.join()
     assert process.returncode == code, stderr
     summary = json.loads(stdout.splitlines()[-1])
     assert (summary["kind"], summary["interrupted"]) == ("summary", True)

@@ -6,6 +6,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from edgex_runtime.predictions import Prepared
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Frame:
@@ -17,6 +19,7 @@ class Frame:
         captured_ns: When the camera took it, or when a file was asked for it: nanoseconds of the run's `Clock`.
         name: What a person calls it: a file's name, ``webcam:0#12``.
         position_ms: Its timestamp in a video file; None elsewhere.
+        prepared: The same picture, resized for the model by a thread that works ahead (`ahead.py`); no source sets it.
     """
 
     image: NDArray[np.uint8]
@@ -24,6 +27,7 @@ class Frame:
     captured_ns: int
     name: str
     position_ms: float | None = None
+    prepared: Prepared | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
