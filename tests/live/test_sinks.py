@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from edgex_runtime.sinks.annotate import Annotator
 from edgex_runtime.sinks.fake import FakeSink
 from edgex_runtime.sinks.lettering import Lettering, OpenCvPen, Pen, PillowPen
 from edgex_runtime.sinks.registry import Surroundings, open_sink
-from edgex_runtime.sinks.sink import LiveResult, Sink, StageTimes
+from edgex_runtime.sinks.sink import Event, LiveResult, Sink, StageTimes
 from edgex_runtime.sinks.terminal import TerminalSink
 from edgex_runtime.sources.source import Frame, SourceInfo
 
@@ -40,6 +41,7 @@ RESULT = LiveResult(
     times=StageTimes(capture_ms=1.0, preprocess_ms=2.0, inference_ms=3.0, postprocess_ms=0.5),
     position_ms=240.0,
 )
+EVENTS = (Event(kind="appeared", label="cat"), Event(kind="left", label="róża"))
 STALE = LiveResult(state=State.STALE, name="camera", at_ns=2_000_000_000, age_ms=700.0, dropped=0)
 FAILED = LiveResult(
     state=State.LIVE, name="x.jpg", at_ns=0, age_ms=None, dropped=0, index=1, error="x.jpg: want an image"
@@ -92,9 +94,14 @@ def test_json_lines_tell_everything_that_is_known_of_a_frame() -> None:
         "kind": "frame",
         "index": 3,
         "name": "film.mp4#3",
+        "source": "",
+        "model": "",
         "state": "LIVE",
         "label": "róża",
         "score": 0.931235,
+        "known": True,
+        "events": [],
+        "reused": False,
         "top5": [{"label": "róża", "score": 0.931235}, {"label": "cat", "score": 0.07}],
         "age_ms": 31.234,
         "dropped": 2,
@@ -103,6 +110,21 @@ def test_json_lines_tell_everything_that_is_known_of_a_frame() -> None:
         "at_ns": 1_000_000_000,
         "error": None,
     }
+
+
+def test_json_lines_tell_a_guess_events_and_an_answer_that_was_used_again() -> None:
+    around = surroundings()
+    sink = open_sink("-", around)
+    sink.write(None, replace(RESULT, known=False, events=EVENTS, reused=True, source="door", model="big"))
+    line = json.loads(around.stdout.getvalue())  # type: ignore[attr-defined]
+    assert (line["label"], line["known"], line["reused"], line["source"], line["model"]) == (
+        "róża",
+        False,
+        True,
+        "door",
+        "big",
+    )
+    assert line["events"] == [{"kind": "appeared", "label": "cat"}, {"kind": "left", "label": "róża"}]
 
 
 def test_json_lines_are_on_the_disk_before_the_run_ends(tmp_path: Path) -> None:
@@ -248,9 +270,71 @@ def test_labels_beyond_ascii_are_written_in_their_own_letters(word: str) -> None
     assert not any(np.array_equal(image, letters.render("\U0010ffff", 40, 1000)) for image in drawn)
 
 
-def terminal(source: SourceInfo, *, tty: bool, color: bool = False) -> tuple[TerminalSink, io.StringIO]:
+def test_a_guess_is_drawn_as_unknown_with_a_bar_without_colour() -> None:
+    image = np.zeros((480, 640, 3), dtype=np.uint8)
+    guess = Annotator().draw(image, replace(RESULT, known=False))
+    unknown = Annotator().draw(image, replace(RESULT, label="unknown", known=False))
+    assert np.array_equal(guess, unknown)
+    bar = guess[440:].astype(int)
+    assert int(np.abs(bar[..., 1] - bar[..., 0]).max()) < 40
+    assert not np.array_equal(guess, Annotator().draw(image, RESULT))
+
+
+def test_a_picture_says_when_its_answer_was_used_again() -> None:
+    image = np.zeros((480, 640, 3), dtype=np.uint8)
+    assert not np.array_equal(Annotator().draw(image, RESULT), Annotator().draw(image, replace(RESULT, reused=True)))
+
+
+def terminal(
+    source: SourceInfo, *, tty: bool, color: bool = False, sources: tuple[SourceInfo, ...] = ()
+) -> tuple[TerminalSink, io.StringIO]:
     stream = io.StringIO()
-    return TerminalSink(stream, source=source, tty=tty, color=color), stream
+    return TerminalSink(stream, source=source, tty=tty, color=color, sources=sources), stream
+
+
+def screen(text: str) -> list[str]:
+    """What a terminal shows after `text`: knows the few commands that the sink uses."""
+    lines, row = [""], 0
+    for part in re.split(r"(\n|\r\x1b\[K|\x1b\[\d+A)", text):
+        if part == "\n":
+            row += 1
+            lines += [""] if row == len(lines) else []
+        elif part.startswith("\r"):
+            lines[row] = ""
+        elif part.startswith("\x1b"):
+            row -= int(part[2:-1])
+        else:
+            lines[row] += part
+    return lines
+
+
+def test_each_of_several_sources_keeps_its_line_and_events_stay_above() -> None:
+    sink, stream = terminal(LIVE, tty=True, sources=(LIVE, LIVE))
+    for index in range(30):
+        for source, label in (("door", "cat"), ("yard", "dog")):
+            events = (Event(kind="appeared", label=label),) if index == 15 else ()
+            at_ns = index * 100_000_000
+            sink.write(None, replace(RESULT, source=source, label=label, at_ns=at_ns, index=index, events=events))
+    sink.close()
+    lines = screen(stream.getvalue())
+    assert [line.split()[1:4] for line in lines if line] == [
+        ["cat", "appeared", "at"],
+        ["dog", "appeared", "at"],
+        ["door", "cat", "█████████░"],
+        ["yard", "dog", "█████████░"],
+    ]
+
+
+@pytest.mark.parametrize("tty", [True, False])
+def test_a_terminal_shows_unknown_for_a_guess_and_every_event(tty: bool) -> None:
+    sink, stream = terminal(LIVE, tty=tty)
+    sink.write(None, replace(RESULT, known=False, index=0))
+    # Too soon for a line of results, but events are news.
+    sink.write(None, replace(RESULT, events=EVENTS, at_ns=RESULT.at_ns + 1))
+    sink.close()
+    shown = [line.split()[1:3] for line in screen(stream.getvalue()) if line]
+    events = [["cat", "appeared"], ["róża", "left"]]
+    assert shown == ([*events, ["unknown", "█████████░"]] if tty else [["unknown", "█████████░"], *events])
 
 
 def test_a_stream_keeps_one_line_of_the_terminal_up_to_date() -> None:

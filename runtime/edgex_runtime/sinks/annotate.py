@@ -15,6 +15,7 @@ Image = NDArray[np.uint8]
 Color = tuple[int, int, int]
 
 WHITE: Color = (255, 255, 255)
+GUESS: Color = (203, 213, 225)
 STATE_COLORS: dict[State, Color] = {
     State.LIVE: (74, 222, 128),
     State.STALE: (251, 191, 36),
@@ -96,8 +97,10 @@ class Annotator:
         canvas = image.copy()
         layout = Layout.of(image)
         self._draw_shade(canvas, layout)
-        if result.label is not None and result.score is not None:
-            self._draw_score(canvas, layout, result.label, result.score, STATE_COLORS[result.state])
+        label = result.shown_label
+        if label is not None and result.score is not None:
+            color = STATE_COLORS[result.state] if result.known else GUESS
+            self._draw_score(canvas, layout, label, result.score, color)
         else:
             words = result.error or STATE_WORDS.get(result.state, "")
             self._write(canvas, words, x=layout.margin, y=layout.label_y, px=layout.label_px)
@@ -134,6 +137,8 @@ class Annotator:
         text = result.state.value
         if result.age_ms is not None:
             text += f"  {min(round(result.age_ms), MAX_AGE_MS)} ms"
+        if result.reused:
+            text += "  still"
         px = layout.small_px
         height = round(1.7 * px)
         dot = max(px // 3, 3)

@@ -11,6 +11,8 @@ from typing import TextIO
 
 from edgex_runtime.control import Control, ModelChoice
 from edgex_runtime.errors import BadInputError
+from edgex_runtime.sinks.address import without_secrets
+from edgex_runtime.sinks.queued import QueuedSink, QueueOptions
 from edgex_runtime.sinks.sink import Sink
 from edgex_runtime.sources.options import nearest
 from edgex_runtime.sources.source import SourceInfo
@@ -25,6 +27,7 @@ class Surroundings:
         sources: All of them.
         control: The run's switches, for a sink with buttons.
         models: What classifies, for a sink that shows contracts or offers a choice; None where nobody said.
+        queues: The run's sinks as `open_queued` opens them, for a sink that tells how the others fare.
         stdout: The process's streams.
         stderr: See `stdout`.
     """
@@ -33,26 +36,52 @@ class Surroundings:
     sources: tuple[SourceInfo, ...] = ()
     control: Control = field(default_factory=Control)
     models: ModelChoice | None = None
+    queues: list[QueuedSink] = field(default_factory=list)
     stdout: TextIO = field(default_factory=lambda: sys.stdout)
     stderr: TextIO = field(default_factory=lambda: sys.stderr)
 
 
 Opener = Callable[[str, Surroundings], Sink]
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One kind of sink.
+
+    Attributes:
+        opener: `module:function`, called with the URI and the surroundings.
+        lossless: Whether it gets every result of a source that can wait; otherwise it never holds anybody up.
+        pictures: Whether it looks at the pictures.
+    """
+
+    opener: str
+    lossless: bool
+    pictures: bool
+
+
+JSONL = Row(opener="edgex_runtime.sinks.jsonl:open_jsonl", lossless=True, pictures=False)
+VIDEO = Row(opener="edgex_runtime.sinks.video:open_video", lossless=True, pictures=True)
+
 TERMINAL = "terminal://"
-# By scheme, then by the file's suffix; each row is `module:function`, called with the URI and the surroundings.
+# By scheme, then by the file's suffix.
 SINKS = {
-    "-": "edgex_runtime.sinks.jsonl:open_jsonl",
-    "terminal": "edgex_runtime.sinks.terminal:open_terminal",
-    ".jsonl": "edgex_runtime.sinks.jsonl:open_jsonl",
-    ".mp4": "edgex_runtime.sinks.video:open_video",
-    ".webm": "edgex_runtime.sinks.video:open_video",
-    ".avi": "edgex_runtime.sinks.video:open_video",
+    "-": JSONL,
+    "terminal": Row(opener="edgex_runtime.sinks.terminal:open_terminal", lossless=True, pictures=False),
+    ".jsonl": JSONL,
+    ".mp4": VIDEO,
+    ".webm": VIDEO,
+    ".avi": VIDEO,
 }
 # Third parties add a scheme ("acme" opens `acme://…`) or a suffix (".acme") by an entry point of this group.
 ENTRY_POINT_GROUP = "edgex.sinks"
+# What is not known of theirs: the careful choice is what a sink without a queue would do.
+PLUGIN = Row(opener="", lossless=True, pictures=True)
 # Schemes that the design names and this version does not have.
 PLANNED = ("display", "http", "https", "mqtt", "metrics")
+
+PICTURES_HELD = 4
+"""A picture of 12 megapixels takes 36 MB."""
+RESULTS_HELD = 256
 
 
 def open_sink(uri: str, surroundings: Surroundings) -> Sink:
@@ -61,16 +90,45 @@ def open_sink(uri: str, surroundings: Surroundings) -> Sink:
     Raises:
         BadInputError: If this version knows no such sink, or the file cannot be made.
     """
-    scheme = re.match(r"([a-z][a-z0-9+.-]*)://", uri)
-    key = uri if uri == "-" else scheme[1] if scheme else Path(uri).suffix.lower()
+    key = _key(uri)
+    shown = without_secrets(uri) or repr(uri)
     plugins = {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
     if key in SINKS:
-        module, _, name = SINKS[key].partition(":")
+        module, _, name = SINKS[key].opener.partition(":")
         opener: Opener = getattr(import_module(module), name)
     elif key in plugins:
         opener = plugins[key].load()
     elif key in PLANNED:
-        raise BadInputError(f"{uri}: {key} sinks are not in this version of edgex, which writes {', '.join(SINKS)}")
+        raise BadInputError(f"{shown}: {key} sinks are not in this version of edgex, which writes {', '.join(SINKS)}")
     else:
-        raise BadInputError(f"{uri or repr(uri)}: unknown kind of sink {key!r}; {nearest(key, {**SINKS, **plugins})}")
+        raise BadInputError(f"{shown}: unknown kind of sink {key!r}; {nearest(key, {**SINKS, **plugins})}")
     return opener(uri, surroundings)
+
+
+def open_queued(uri: str, surroundings: Surroundings) -> QueuedSink:
+    """Open a sink behind a queue and a thread of its own; `surroundings.queues` gets it too.
+
+    A lossless sink makes the caller wait where all the sources can; elsewhere a full queue lets old results go.
+
+    Raises:
+        BadInputError: If this version knows no such sink, or the file cannot be made.
+    """
+    key = _key(uri)
+    row = SINKS.get(key, PLUGIN)
+    live = any(source.live for source in surroundings.sources or (surroundings.source,))
+    options = QueueOptions(
+        capacity=PICTURES_HELD if row.pictures else RESULTS_HELD,
+        waits=row.lossless and not live,
+        pictures=row.pictures,
+        # A file that is not finished cannot be used, and a disk answers in the end.
+        patient=row.lossless and key.startswith("."),
+        urgent=lambda: surroundings.control.is_stopped,
+    )
+    queued = QueuedSink(open_sink(uri, surroundings), name=without_secrets(uri), options=options)
+    surroundings.queues.append(queued)
+    return queued
+
+
+def _key(uri: str) -> str:
+    scheme = re.match(r"([a-z][a-z0-9+.-]*)://", uri)
+    return uri if uri == "-" else scheme[1] if scheme else Path(uri).suffix.lower()

@@ -7,6 +7,8 @@ from edgex_runtime.freshness import State
 from edgex_runtime.predictions import Score
 from edgex_runtime.sources.source import Frame
 
+UNKNOWN = "unknown"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageTimes:
@@ -84,6 +86,11 @@ class LiveResult:
     known: bool = True
     events: tuple[Event, ...] = ()
     reused: bool = False
+
+    @property
+    def shown_label(self) -> str | None:
+        """The label as people may read it: `UNKNOWN` for a guess, None where there is none."""
+        return self.label if self.known or self.label is None else UNKNOWN
 
 
 class Sink(Protocol):

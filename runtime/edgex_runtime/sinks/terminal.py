@@ -1,6 +1,7 @@
-"""The terminal: one line that keeps itself up to date, or plain lines where nobody watches."""
+"""The terminal: a line for each source that keeps itself up to date, or plain lines where nobody watches."""
 
 import os
+from collections.abc import Sequence
 from typing import TextIO
 
 from rich.cells import set_cell_size
@@ -14,6 +15,7 @@ TTY_PERIOD_NS = 80_000_000
 PLAIN_PERIOD_NS = 1_000_000_000
 BAR_CELLS = 10
 LABEL_CELLS = 20
+SOURCE_CELLS = 14
 HEAD_CELLS = 13
 MIN_TEXT_CELLS = 10
 DEFAULT_COLUMNS = 80
@@ -29,11 +31,14 @@ COLORS = {
 class TerminalSink:
     """Shows label, score, age, rate and state.
 
-    Pictures from a folder and pictures that could not be read get a line of their own; a stream's newest result takes
-    the place of the one before. Without a terminal a stream gets one line a second, and one at each change of state.
+    Pictures from a folder, pictures that could not be read and events get a line of their own; a stream's newest result
+    takes the place of the one before, each of several sources having its line. Without a terminal a stream gets one
+    line a second, and one at each change of state.
     """
 
-    def __init__(self, stream: TextIO, *, source: SourceInfo, tty: bool, color: bool) -> None:
+    def __init__(
+        self, stream: TextIO, *, source: SourceInfo, tty: bool, color: bool, sources: Sequence[SourceInfo] = ()
+    ) -> None:
         """Store.
 
         Args:
@@ -41,63 +46,74 @@ class TerminalSink:
             source: Decides whether every picture matters (no frame rate) or the newest does.
             tty: Whether a line may be written over.
             color: Whether the state may be coloured.
+            sources: All sources of the run; the lines say which, where there are several.
         """
         self._stream = stream
         self._still = source.fps is None and not source.live
         self._tty = tty
         self._color = color
-        self._shown_ns: int | None = None
-        self._shown_state: State | None = None
-        self._rate = _Rate()
-        self._open_line = False
+        self._several = len(sources) > 1
+        self._tracks: dict[str, _Track] = {}
+        self._open_lines = 0
 
     def write(self, frame: Frame | None, result: LiveResult) -> None:
         """Show a result, unless it comes too soon after the one before."""
+        track = self._tracks.setdefault(result.source, _Track())
         if result.index is not None:
-            self._rate.add(result.at_ns)
+            track.rate.add(result.at_ns)
+        period_ns = TTY_PERIOD_NS if self._tty else PLAIN_PERIOD_NS
         own_line = result.index is not None and (self._still or result.error is not None)
-        if not (own_line or self._is_due(result)):
+        lines = [self._fit(words, result.state) for words in self._events(result)]
+        if own_line or track.is_due(result, period_ns):
+            track.show(result)
+            line = self._line(result, track)
+            if own_line or not self._tty:
+                lines.append(line)
+            else:
+                track.line = line
+        elif not lines:
             return
-        self._shown_ns, self._shown_state = result.at_ns, result.state
-        line = self._line(result)
-        if not self._tty:
-            self._stream.write(line + "\n")
-        elif own_line:
-            self._stream.write(f"\r\x1b[K{line}\n")
-            self._open_line = False
+        if self._tty:
+            self._redraw(lines)
         else:
-            self._stream.write(f"\r\x1b[K{line}")
-            self._open_line = True
+            self._stream.writelines(f"{line}\n" for line in lines)
         self._stream.flush()
 
     def close(self) -> None:
-        """Leave the last line standing."""
-        if self._open_line:
+        """Leave the last lines standing."""
+        if self._open_lines:
             self._stream.write("\n")
             self._stream.flush()
-            self._open_line = False
+            self._open_lines = 0
 
-    def _is_due(self, result: LiveResult) -> bool:
-        period_ns = TTY_PERIOD_NS if self._tty else PLAIN_PERIOD_NS
-        return (
-            self._shown_ns is None
-            or result.state is not self._shown_state
-            or result.at_ns - self._shown_ns >= period_ns
-        )
+    def _redraw(self, above: Sequence[str]) -> None:
+        """Write `above` for good, and below it the newest line of each source."""
+        up = f"\x1b[{self._open_lines - 1}A" if self._open_lines > 1 else ""
+        kept = [track.line for track in self._tracks.values() if track.line is not None]
+        text = "".join(f"\r\x1b[K{line}\n" for line in above) + "\n".join(f"\r\x1b[K{line}" for line in kept)
+        self._stream.write(up + text)
+        self._open_lines = len(kept)
 
-    def _line(self, result: LiveResult) -> str:
+    def _line(self, result: LiveResult, track: "_Track") -> str:
         if result.index is not None and result.error is not None:
             return self._fit(printable(f"{result.name}: {result.error}"), None)
         age = [] if result.age_ms is None else [f"age {result.age_ms:5.0f} ms"]
-        if result.label is None or result.score is None:
-            return self._fit("  ".join(age), result.state)
+        source = [set_cell_size(printable(result.source), SOURCE_CELLS)] if self._several else []
+        if result.shown_label is None or result.score is None:
+            return self._fit("  ".join([*source, *age]), result.state)
         bar = ("█" * round(result.score * BAR_CELLS)).ljust(BAR_CELLS, "░")
-        label = set_cell_size(printable(result.label), LABEL_CELLS)
-        shown = f"{label} {bar} {result.score:6.1%}"
+        label = set_cell_size(printable(result.shown_label), LABEL_CELLS)
+        shown = [*source, f"{label} {bar} {result.score:6.1%}"]
         if self._still:
-            return self._fit(f"{shown}  {printable(result.name)}", result.state)
-        dropped = [f"{result.dropped} dropped"] if result.dropped else []
-        return self._fit("  ".join([shown, *age, *self._rate.words(), *dropped]), result.state)
+            return self._fit("  ".join([*shown, printable(result.name)]), result.state)
+        notes = [f"{result.dropped} dropped"] if result.dropped else []
+        notes += ["still"] if result.reused else []
+        notes += [printable(result.model)] if result.model else []
+        return self._fit("  ".join([*shown, *age, *track.rate.words(), *notes]), result.state)
+
+    def _events(self, result: LiveResult) -> list[str]:
+        where = f" at {result.source}" if self._several else ""
+        return [printable(f"{event.label} {event.kind}{where}") for event in result.events]
 
     def _fit(self, text: str, state: State | None) -> str:
         """Put the state before `text`, and cut it so that it does not wrap: a wrapped line cannot be written over."""
@@ -128,6 +144,28 @@ class _Rate:
         return [f"{1e9 / self._period_ns:5.1f} fps"] if self._period_ns else []
 
 
+class _Track:
+    """What was shown last of one source."""
+
+    def __init__(self) -> None:
+        self.rate = _Rate()
+        self.line: str | None = None
+        self._shown_ns: int | None = None
+        self._shown_state: State | None = None
+
+    def is_due(self, result: LiveResult, period_ns: int) -> bool:
+        """Whether it is time for a new line, or the state has changed."""
+        return (
+            self._shown_ns is None
+            or result.state is not self._shown_state
+            or result.at_ns - self._shown_ns >= period_ns
+        )
+
+    def show(self, result: LiveResult) -> None:
+        """Remember that `result` was shown."""
+        self._shown_ns, self._shown_state = result.at_ns, result.state
+
+
 def printable(text: str) -> str:
     r"""Put ``?`` for what a terminal would obey instead of show: labels and file names come from strangers.
 
@@ -147,7 +185,13 @@ def open_terminal(uri: str, surroundings: Surroundings) -> TerminalSink:
     stream = surroundings.stderr
     tty = stream.isatty()
     color = tty and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    return TerminalSink(stream, source=surroundings.source, tty=tty and os.environ.get("TERM") != "dumb", color=color)
+    return TerminalSink(
+        stream,
+        source=surroundings.source,
+        tty=tty and os.environ.get("TERM") != "dumb",
+        color=color,
+        sources=surroundings.sources,
+    )
 
 
 def _columns(stream: TextIO) -> int:

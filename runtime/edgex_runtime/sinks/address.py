@@ -1,0 +1,98 @@
+"""What a user types for a sink on the network: `scheme://user:password@host:port/path?option=value`."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from edgex_runtime.errors import BadInputError
+from edgex_runtime.sources.options import parse_options
+
+HOST_PORT = re.compile(r"(\[[0-9a-fA-F:.%]+\]|[^:\[\]]+)(:[0-9]*)?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """A sink's URI in its parts.
+
+    Attributes:
+        scheme: In small letters.
+        host: A name or an address, an IPv6 one without its brackets.
+        port: The one typed, or the scheme's own.
+        path: What follows the host, with its slash.
+        options: The parsed options.
+        username: Percent-decoded.
+        password: Percent-decoded; in no representation.
+        shown: The URI as it may be logged.
+    """
+
+    scheme: str
+    host: str
+    port: int
+    path: str
+    options: Mapping[str, object]
+    shown: str
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+
+def parse_address(uri: str, *, port: int, known: Mapping[str, Callable[[str], object]]) -> Address:
+    """Take a URI apart.
+
+    Args:
+        uri: What the user typed.
+        port: The scheme's own.
+        known: Option to the function that parses it, as `parse_options` takes them.
+
+    Raises:
+        BadInputError: If it has no host, no such port, or an option that is not known.
+    """
+    shown = without_secrets(uri)
+    try:
+        parts = urlsplit(uri)
+        typed = parts.port
+    except ValueError:
+        # Its words may hold a part of the password.
+        raise BadInputError(
+            f"{shown}: want HOST:PORT with a port of 1 to 65535; in a password write / ? # as %2F %3F %23"
+        ) from None
+    if not parts.hostname:
+        raise BadInputError(f"{shown}: want {parts.scheme}://HOST, found no host")
+    if parts.fragment:
+        raise BadInputError(f"{shown}: a # ends what a URI can say here: write it as %23")
+    return Address(
+        scheme=parts.scheme,
+        host=parts.hostname,
+        port=port if typed is None else typed,
+        path=parts.path,
+        options=parse_options(parts.query, known, where=shown),
+        shown=shown,
+        username=_decoded(parts, "username"),
+        password=_decoded(parts, "password"),
+    )
+
+
+def without_secrets(uri: str) -> str:
+    """Leave out the user, the password and the options, where secrets stand.
+
+    >>> without_secrets("mqtts://me:pass@word@broker:8883/hall?secret=abc#x")
+    'mqtts://broker:8883/hall'
+    >>> without_secrets("mqtt://me:pass?word@broker/hall")
+    'mqtt://broker/hall'
+    >>> without_secrets("out.jsonl")
+    'out.jsonl'
+    """
+    scheme = re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", uri)
+    if scheme is None:
+        return uri
+    rest = uri[scheme.end() :]
+    # Also where a password was not written as a URI wants it: `me:pass/word@broker`.
+    if not HOST_PORT.fullmatch(re.split(r"[/?#]", rest)[0].rpartition("@")[2]):
+        rest = rest.rpartition("@")[2]
+    authority, slash, path = re.split(r"[?#]", rest)[0].partition("/")
+    return f"{scheme[0]}{authority.rpartition('@')[2]}{slash}{path}"
+
+
+def _decoded(parts: SplitResult, part: str) -> str | None:
+    text: str | None = getattr(parts, part)
+    return None if text is None else unquote(text)
