@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from edgex_runtime.control import Control, ModelChoice
     from edgex_runtime.engines.engine import EngineInfo
     from edgex_runtime.live import Input, LiveOptions
-    from edgex_runtime.sinks.sink import Sink
+    from edgex_runtime.sinks.queued import QueuedSink, SinkFigures
     from edgex_runtime.summary import LiveSummary
 
 EXIT_INTERRUPTED = 130
@@ -181,7 +181,7 @@ def run(config: LiveConfig) -> int:
         names = ", ".join(given.source.info.name for given in inputs)
         info = models.info
         click.echo(f"{models.spec.name} by {info.name} {info.version} on {info.device}; {names}", err=True)
-        hooks = Hooks(control=control, on_end=partial(print_summary, as_json=config.json))
+        hooks = Hooks(control=control, on_end=partial(print_summary, sinks=sinks, as_json=config.json))
         try:
             run_live(models, inputs, sinks, options, hooks)
         except BrokenPipeError:
@@ -243,21 +243,23 @@ def check_device(config: LiveConfig, path: str, info: "EngineInfo") -> None:
 
 def open_sinks(
     uris: tuple[str, ...], inputs: "Sequence[Input]", models: "ModelChoice", control: "Control"
-) -> "list[Sink]":
-    """Open all sinks, or none: what was opened is closed again when a later one, or a source, cannot be used."""
-    from edgex_runtime.sinks.registry import Surroundings, open_sink
+) -> "list[QueuedSink]":
+    """Open all sinks, or none: what was opened is closed again when a later one, or a source, cannot be used.
+
+    Raises:
+        BadInputError: If a sink cannot be opened, or several sources are to be shown in one video file.
+    """
+    from edgex_runtime.sinks.registry import Surroundings, open_queued
 
     infos = tuple(given.source.info for given in inputs)
     with ExitStack() as stack:
         for given in inputs:
             stack.callback(given.source.close)
         surroundings = Surroundings(source=infos[0], sources=infos, control=control, models=models)
-        sinks = []
         for uri in uris:
-            sinks.append(open_sink(uri, surroundings))
-            stack.callback(sinks[-1].close)
+            stack.callback(open_queued(uri, surroundings).close)
         stack.pop_all()
-    return sinks
+    return surroundings.queues
 
 
 @contextmanager
@@ -284,15 +286,34 @@ def stop_on_signals(control: "Control", signals: list[int]) -> Iterator[None]:
             signal.signal(restored, handler)  # type: ignore[arg-type]
 
 
-def print_summary(summary: "LiveSummary", *, as_json: bool) -> None:
+def print_summary(summary: "LiveSummary", *, sinks: "Sequence[QueuedSink]", as_json: bool) -> None:
     """Print the figures: for people on stderr, and for programs as stdout's last line."""
     from edgex_runtime.sinks.jsonl import SCHEMA_VERSION
 
-    click.echo(describe(summary), err=True)
+    figures = [sink.figures() for sink in sinks]
+    click.echo("\n".join([describe(summary), *map(describe_sink, filter(is_lossy, figures))]), err=True)
     if as_json:
-        line = {"schema": SCHEMA_VERSION, "kind": "summary", **to_plain(summary), "state": summary.state.value}
+        line = {
+            "schema": SCHEMA_VERSION,
+            "kind": "summary",
+            **to_plain(summary),
+            "state": summary.state.value,
+            "sinks": [to_plain(one) for one in figures],
+        }
         sys.stdout.write(json.dumps(line) + "\n")
         sys.stdout.flush()
+
+
+def is_lossy(figures: "SinkFigures") -> bool:
+    """Whether a sink did not take all that it was given, so that a person must hear of it."""
+    return bool(figures.dropped or figures.left_behind)
+
+
+def describe_sink(figures: "SinkFigures") -> str:
+    """What became of the results that a sink was given, in a line."""
+    took = "" if figures.median_ms is None else f" at {figures.median_ms:.1f} ms each"
+    left = "; it did not end, and was left behind" if figures.left_behind else ""
+    return f"{figures.name}: took {figures.written} results{took}, {figures.dropped} dropped{left}"
 
 
 def describe(summary: "LiveSummary") -> str:

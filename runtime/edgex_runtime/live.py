@@ -12,6 +12,7 @@ from edgex_runtime.errors import BadInputError
 from edgex_runtime.feed import FeedOptions, Input
 from edgex_runtime.loop import Loop
 from edgex_runtime.motion import MotionOptions
+from edgex_runtime.sinks.queued import QueuedSink
 from edgex_runtime.sinks.sink import LiveResult, Sink
 from edgex_runtime.sources.registry import open_source
 from edgex_runtime.sources.source import Frame, Source
@@ -102,6 +103,10 @@ def run_live(
         stack.callback(lambda: hooks.on_end(run.summarise(tally)))
         for sink in sinks:
             stack.callback(sink.close)
+        # Before the first is closed all are told to end, so that several dead ones take no longer than one.
+        for sink in sinks:
+            if isinstance(sink, QueuedSink):
+                stack.callback(sink.end)
         for frame, result in stack.enter_context(closing(run.results())):
             written = _write(sinks, frame, result, hooks.clock)
             tally.add(written)

@@ -19,7 +19,7 @@ class StageTimes:
         preprocess_ms: Resizing.
         inference_ms: The engine.
         postprocess_ms: Softmax and labels.
-        sink_ms: All sinks together; None until they have the result.
+        sink_ms: Handing it to all sinks, which work in threads of their own; None until they have it.
     """
 
     capture_ms: float

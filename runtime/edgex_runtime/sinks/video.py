@@ -147,8 +147,10 @@ def open_video(uri: str, surroundings: Surroundings) -> VideoSink:
     """Prepare a video file.
 
     Raises:
-        BadInputError: If its folder is not there or cannot be written to.
+        BadInputError: If its folder is not there or cannot be written to, or there are several sources.
     """
+    if len(surroundings.sources) > 1:
+        raise BadInputError(f"{uri}: a video file shows one source, and {len(surroundings.sources)} were given")
     path = Path(uri)
     if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
         raise BadInputError(f"{uri}: want a file in a folder that exists and can be written to")
