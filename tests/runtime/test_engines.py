@@ -1,6 +1,8 @@
 """The suite that every engine passes; a new engine is a new row of CASES."""
 
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -272,3 +274,26 @@ def test_onnxruntime_is_told_not_to_report(tmp_path: Path, tiny_onnx: Path) -> N
     }
     subprocess.run([sys.executable, "-c", code], check=True, env=environ)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_onnxruntimes_device_is_told_from_the_kernels_that_ran(tmp_path: Path, tiny_onnx: Path) -> None:
+    import onnxruntime
+
+    from edgex_runtime.engines.onnxruntime import devices_used
+
+    options = onnxruntime.SessionOptions()
+    options.enable_profiling = True
+    options.profile_file_prefix = str(tmp_path / "profile")
+    session = onnxruntime.InferenceSession(str(tiny_onnx), options, providers=["CPUExecutionProvider"])
+    given = session.get_inputs()[0]
+    session.run(None, {given.name: np.zeros([size if isinstance(size, int) else 1 for size in given.shape], np.uint8)})
+    profile = json.loads(Path(session.end_profiling()).read_text())
+    assert devices_used(profile) == "cpu"
+    kernels = [event for event in profile if event.get("args", {}).get("op_name")]
+    # The same run as it looks where an accelerator took all of it, and all but one kernel.
+    arithmetic = [event for event in kernels if re.search("Conv|Gemm|MatMul|Pool", event["args"]["op_name"])]
+    for event in kernels:
+        event["args"]["provider"] = "CUDAExecutionProvider"
+    assert devices_used(profile) == "gpu"
+    arithmetic[-1]["args"]["provider"] = "CPUExecutionProvider"
+    assert devices_used(profile) == "gpu cpu"

@@ -1,6 +1,10 @@
 """onnxruntime runs .onnx files."""
 
+import json
+import re
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +32,10 @@ _VENDOR_ERRORS: tuple[type[Exception], ...] = (
     states.EPFail,
     UnicodeDecodeError,
 )
-_PROVIDERS = {"auto": "CPUExecutionProvider", "cpu": "CPUExecutionProvider", "gpu": "CUDAExecutionProvider"}
-_DEVICES = {"CPUExecutionProvider": "cpu", "CUDAExecutionProvider": "gpu"}
+CPU = "CPUExecutionProvider"
+_PROVIDERS = {"auto": CPU, "cpu": CPU, "gpu": "CUDAExecutionProvider"}
+_DEVICES = {CPU: "cpu", "CUDAExecutionProvider": "gpu"}
+_ARITHMETIC = "Conv|Gemm|MatMul|Pool"
 _DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32", "tensor(float16)": "float16", "tensor(int8)": "int8"}
 _SEVERITY_ERROR = 3
 
@@ -38,28 +44,40 @@ class OnnxRuntimeEngine:
     """One .onnx file in an inference session."""
 
     def __init__(self, path: Path, options: EngineOptions) -> None:
+        self._path = path
         provider = _provider(options.device)
+        if provider == CPU:
+            self._open(options, provider)
+            device = _DEVICES[CPU]
+        else:
+            with tempfile.TemporaryDirectory(prefix="edgex-", ignore_cleanup_errors=True) as folder:
+                self._open(options, provider, profile=Path(folder) / "run")
+                device = self._watch_first_run()
+        self._info = EngineInfo(name="onnxruntime", version=onnxruntime.__version__, device=device)
+
+    def _open(self, options: EngineOptions, provider: str, *, profile: Path | None = None) -> None:
+        wishes = _session_options(options)
+        if profile is not None:
+            wishes.enable_profiling, wishes.profile_file_prefix = True, str(profile)
         try:
             session = onnxruntime.InferenceSession(
-                str(path),
-                _session_options(options),
+                str(self._path),
+                wishes,
                 providers=_with_fallback(provider),
                 # Its own answer to an error is to print to stdout and to try again on the CPU.
                 enable_fallback=0,
             )
-            self._signature = check_classifier(path, _signature(path, session))
+            self._signature = check_classifier(self._path, _signature(self._path, session))
         except _VENDOR_ERRORS as error:
-            raise ModelFileError(f"{path}: onnxruntime cannot load it: {_first_line(error)}") from error
+            raise ModelFileError(f"{self._path}: onnxruntime cannot load it: {_first_line(error)}") from error
         if session.get_providers()[0] != provider:
             # A provider whose libraries are not there is dropped with a log line only; we asked for that one.
             raise DeviceUnavailableError(
                 f"device {options.device!r}: onnxruntime could not start {provider}, it has {session.get_providers()}: "
                 "install its driver and libraries, or use device 'cpu'"
             )
-        self._path = path
         self._session = session
         self._input = session.get_inputs()[0].name
-        self._info = EngineInfo(name="onnxruntime", version=onnxruntime.__version__, device=_DEVICES[provider])
 
     @property
     def info(self) -> EngineInfo:
@@ -80,12 +98,32 @@ class OnnxRuntimeEngine:
         """Release the session."""
         self._session = None
 
+    def _watch_first_run(self) -> str:
+        """Run a session that is being profiled once, and say what device its arithmetic ran on."""
+        shape = [max(size, 1) for size in self._signature.input_shape]
+        self._execute(np.zeros(shape, self._signature.input_dtype))
+        return devices_used(json.loads(Path(self._session.end_profiling()).read_text(encoding="utf-8")))
+
     def _execute(self, batch: NDArray[np.generic]) -> NDArray[np.float32]:
         try:
             logits: NDArray[np.generic] = self._session.run(None, {self._input: batch})[0]
         except _VENDOR_ERRORS as error:
             raise ModelFileError(f"{self._path}: onnxruntime cannot run it: {_first_line(error)}") from error
         return logits.astype(np.float32, copy=False)
+
+
+def devices_used(profile: list[dict[str, Any]]) -> str:
+    """The devices that ran the arithmetic of a profiled run, in words: ``gpu``, ``cpu``, or ``gpu cpu``.
+
+    That a provider is registered says nothing: what it cannot run goes to the CPU without a word. Shape arithmetic does
+    so by onnxruntime's own choice, and does not count.
+
+    Args:
+        profile: What `end_profiling` wrote: one event for each kernel, with its op and its provider.
+    """
+    kernels = [event["args"] for event in profile if event.get("cat") == "Node" and "provider" in event.get("args", {})]
+    used = {kernel["provider"] for kernel in kernels if re.search(_ARITHMETIC, kernel["op_name"])}
+    return " ".join(sorted((_DEVICES.get(provider, provider) for provider in used), reverse=True))
 
 
 def _provider(device: str) -> str:
@@ -102,7 +140,7 @@ def _provider(device: str) -> str:
 
 def _with_fallback(provider: str) -> list[str]:
     # Shape arithmetic runs on the CPU beside any accelerator; that the accelerator itself is in use is checked after.
-    return [provider] if provider == "CPUExecutionProvider" else [provider, "CPUExecutionProvider"]
+    return [provider] if provider == CPU else [provider, CPU]
 
 
 def _session_options(options: EngineOptions) -> "onnxruntime.SessionOptions":
