@@ -164,3 +164,53 @@ def test_a_folder_is_shown_line_by_line_and_its_unreadable_pictures_are_counted(
     assert "a.png" in done.stderr
     assert "not read" in done.stderr
     assert "1 could not be read" in done.stderr
+
+
+def test_several_sources_take_turns_and_calm_answers_are_told(
+    live: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    camera = "test://shapes?size=64x48&fps=50&frames=60&seed="
+    calm = ("--smooth", "0.3", "--hysteresis", "0.1", "--unknown-below", "0.9", "--debounce", "0", "--motion", "6")
+    done = live(camera + "1", camera + "2", "--json", "--reconnect", "forever", *calm)
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    frames = [line for line in lines if line["kind"] == "frame"]
+    assert len({line["index"] for line in frames}) < len(frames)
+    assert all(isinstance(line["known"], bool) for line in frames)
+    assert [sink["name"] for sink in lines[-1]["sinks"]] == ["-"]
+
+
+def test_several_sources_do_not_fit_in_one_video(
+    live: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    done = live("test://shapes", "test://shapes?seed=1", "--out", str(tmp_path / "out.mp4"))
+    assert done.returncode == 2
+    assert "a video file shows one source, and 2 were given" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (["--reconnect", "soon"], "want seconds, 0 or more, or forever, got 'soon'"),
+        (["--hysteresis", "2"], "2.0 is not in the range 0<=x<=1"),
+        (
+            ["--smooth", "1"],
+            "photos: single pictures, each with an answer of its own: smooth_s wants a camera or a video",
+        ),
+    ],
+)
+def test_what_cannot_be_is_told(
+    live: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path, typed: list[str], said: str
+) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    cv2.imwrite(str(photos / "a.png"), cv2.UMat(32, 32, cv2.CV_8UC3).get())
+    done = live(str(photos), *typed)
+    assert done.returncode == 2
+    assert said in " ".join(done.stderr.split())
+
+
+def test_a_model_is_loaded_once(live: Callable[..., subprocess.CompletedProcess[str]], model_file: Path) -> None:
+    done = live("test://shapes?frames=1", "--also", str(model_file))
+    assert done.returncode == 2
+    assert "a model file of that name is loaded already" in done.stderr
