@@ -6,6 +6,7 @@ import os
 import platform
 import time
 from collections.abc import Iterable
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -14,11 +15,19 @@ def tool_versions(packages: Iterable[str]) -> dict[str, str]:
     """Versions of the packages that are installed, Python and edgex among them, by distribution name."""
     versions = {"python": platform.python_version()}
     for package in sorted({"edgex", "numpy", *packages}):
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
+        version = _version(package)
+        if version is not None:
+            versions[package] = version
     return versions
+
+
+@cache
+def _version(package: str) -> str | None:
+    """Looked up once: reading a distribution's metadata takes milliseconds, and each stage of a conversion asks."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def now() -> str:

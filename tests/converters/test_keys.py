@@ -9,6 +9,7 @@ import pytest
 from edgex_converters.config import QuantizeConfig
 from edgex_converters.keys import Keys, code_digest
 from edgex_converters.recipes import STAGES
+from edgex_runtime import provenance
 from edgex_runtime.spec import InputSpec, ModelSpec, Normalise, Resize
 
 STAGE = {stage.name: stage for stage in STAGES}
@@ -73,10 +74,15 @@ def test_follows(change: dict, new_keys: set[str]) -> None:
         ("torch", "export_onnx", "half_onnx"),
     ],
 )
-def test_follows_a_tool(monkeypatch: pytest.MonkeyPatch, package: str, stage: str, other: str) -> None:
+def test_follows_a_tool(
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, package: str, stage: str, other: str
+) -> None:
     before = every_key(KEYS)
     version = metadata.version
     monkeypatch.setattr(metadata, "version", lambda name: "9.9" if name == package else version(name))
+    # Another version is another process: within one, a version is looked up once.
+    provenance._version.cache_clear()
+    request.addfinalizer(provenance._version.cache_clear)
     after = every_key(KEYS)
     assert before[stage] != after[stage]
     assert before[other] == after[other]
