@@ -2,9 +2,9 @@
 
     python benchmarks/motion.py MODEL [--threads N] [--seconds N] [--photo FILE]
 
-The room is a photo (drawn, without one) with a sensor's noise on it, at 10 frames a second; for a fifth of the time
-a ball rolls through it. The same frames are classified with the gate and without; processor time, not wall time, is what a
-battery pays.
+The room is a photo (drawn, without one) with a sensor's noise on it, at 10 frames a second; for a fifth of the time a
+ball rolls through it. The same frames are classified with the gate and without; processor time, not wall time, is what
+a battery pays.
 """
 
 import argparse
