@@ -19,7 +19,7 @@ class Address:
         scheme: In small letters.
         host: A name or an address, an IPv6 one without its brackets.
         port: The one typed, or the scheme's own.
-        path: What follows the host, with its slash.
+        path: What follows the host, with its slash; percent-decoded.
         options: The parsed options.
         username: Percent-decoded.
         password: Percent-decoded; in no representation.
@@ -64,7 +64,7 @@ def parse_address(uri: str, *, port: int, known: Mapping[str, Callable[[str], ob
         scheme=parts.scheme,
         host=parts.hostname,
         port=port if typed is None else typed,
-        path=parts.path,
+        path=unquote(parts.path),
         options=parse_options(parts.query, known, where=shown),
         shown=shown,
         username=_decoded(parts, "username"),

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 from edgex_runtime.freshness import State
 from edgex_runtime.sinks.sink import LiveResult, Sink
@@ -73,6 +74,16 @@ class _Item:
     matters: bool
 
 
+@runtime_checkable
+class Lossy(Protocol):
+    """A sink that drops things itself, such as one that speaks to a server that is away."""
+
+    @property
+    def dropped(self) -> int:
+        """How much it has dropped; asked by any thread."""
+        ...
+
+
 class QueuedSink:
     """A sink that hands its results to a thread of its own, which writes them to another sink and closes that.
 
@@ -112,8 +123,8 @@ class QueuedSink:
 
     @property
     def dropped(self) -> int:
-        """Results that gave way to newer ones."""
-        return self._dropped
+        """Results that gave way to newer ones, here or in the sink."""
+        return self._dropped + (self._sink.dropped if isinstance(self._sink, Lossy) else 0)
 
     def figures(self) -> SinkFigures:
         """The figures so far; by any thread."""
@@ -121,7 +132,7 @@ class QueuedSink:
             return SinkFigures(
                 name=self._name,
                 written=self._written,
-                dropped=self._dropped,
+                dropped=self.dropped,
                 median_ms=self._spent.at(0.5),
                 left_behind=self._left_behind,
             )
