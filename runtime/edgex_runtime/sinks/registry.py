@@ -66,6 +66,13 @@ class Row:
 JSONL = Row(opener="edgex_runtime.sinks.jsonl:open_jsonl", lossless=True, pictures=False)
 VIDEO = Row(opener="edgex_runtime.sinks.video:open_video", lossless=True, pictures=True)
 MQTT = Row(opener="edgex_runtime.sinks.mqtt:open_mqtt", lossless=False, pictures=False, extra="mqtt", vendors=("paho",))
+METRICS = Row(
+    opener="edgex_runtime.sinks.metrics:open_metrics",
+    lossless=False,
+    pictures=False,
+    extra="metrics",
+    vendors=("prometheus_client",),
+)
 
 TERMINAL = "terminal://"
 # By scheme, then by the file's suffix.
@@ -78,13 +85,14 @@ SINKS = {
     ".avi": VIDEO,
     "mqtt": MQTT,
     "mqtts": MQTT,
+    "metrics": METRICS,
 }
 # Third parties add a scheme ("acme" opens `acme://…`) or a suffix (".acme") by an entry point of this group.
 ENTRY_POINT_GROUP = "edgex.sinks"
 # What is not known of theirs: the careful choice is what a sink without a queue would do.
 PLUGIN = Row(opener="", lossless=True, pictures=True)
 # Schemes that the design names and this version does not have.
-PLANNED = ("display", "http", "https", "metrics")
+PLANNED = ("display", "http", "https")
 
 PICTURES_HELD = 4
 """A picture of 12 megapixels takes 36 MB."""
