@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from edgex_runtime.errors import BadInputError
-from edgex_runtime.sinks.address import Address, parse_address, without_secrets
+from edgex_runtime.sinks.address import Address, parse_address, read_secret, without_secrets
 from edgex_runtime.sinks.broker import Broker, Message
 from edgex_runtime.sinks.homeassistant import Device, Topics, discovery
 from edgex_runtime.sinks.pacing import Novelty, Pace
@@ -201,10 +201,5 @@ def _topic(text: str, where: str) -> str:
 
 def _with_password(address: Address) -> Address:
     """Take the password from the file that the options name: a command line is seen by everyone on the machine."""
-    path = address.options.get("password-file")
-    if not isinstance(path, Path):
-        return address
-    try:
-        return replace(address, password=path.read_text(encoding="utf-8").strip())
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInputError(f"{path}: the password file cannot be read: {error}") from error
+    password = read_secret(address.options.get("password-file"))
+    return address if password is None else replace(address, password=password)

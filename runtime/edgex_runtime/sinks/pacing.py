@@ -26,11 +26,11 @@ class Pace:
     """How often one source's results are told.
 
     Attributes:
-        every_ns: A new label is told at most so often; a new state and events at once.
+        every_ns: A new label is told at most so often, None never; a new state and events at once.
         refresh_ns: What has not changed is told again after so long; None never.
     """
 
-    every_ns: int
+    every_ns: int | None
     refresh_ns: int | None
 
 
@@ -59,5 +59,5 @@ class Novelty:
         if said[1] is not self._told[1]:
             return True
         if said != self._told:
-            return since_ns >= self._pace.every_ns
+            return self._pace.every_ns is not None and since_ns >= self._pace.every_ns
         return self._pace.refresh_ns is not None and since_ns >= self._pace.refresh_ns

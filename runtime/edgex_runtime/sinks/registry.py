@@ -73,6 +73,7 @@ METRICS = Row(
     extra="metrics",
     vendors=("prometheus_client",),
 )
+WEBHOOK = Row(opener="edgex_runtime.sinks.webhook:open_webhook", lossless=False, pictures=False)
 
 TERMINAL = "terminal://"
 # By scheme, then by the file's suffix.
@@ -86,6 +87,8 @@ SINKS = {
     "mqtt": MQTT,
     "mqtts": MQTT,
     "metrics": METRICS,
+    "webhook+http": WEBHOOK,
+    "webhook+https": WEBHOOK,
 }
 # Third parties add a scheme ("acme" opens `acme://…`) or a suffix (".acme") by an entry point of this group.
 ENTRY_POINT_GROUP = "edgex.sinks"
