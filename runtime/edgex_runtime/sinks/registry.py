@@ -74,6 +74,7 @@ METRICS = Row(
     vendors=("prometheus_client",),
 )
 WEBHOOK = Row(opener="edgex_runtime.sinks.webhook:open_webhook", lossless=False, pictures=False)
+DISPLAY = Row(opener="edgex_runtime.sinks.display:open_display", lossless=False, pictures=True)
 
 TERMINAL = "terminal://"
 # By scheme, then by the file's suffix.
@@ -84,6 +85,7 @@ SINKS = {
     ".mp4": VIDEO,
     ".webm": VIDEO,
     ".avi": VIDEO,
+    "display": DISPLAY,
     "mqtt": MQTT,
     "mqtts": MQTT,
     "metrics": METRICS,
@@ -95,7 +97,7 @@ ENTRY_POINT_GROUP = "edgex.sinks"
 # What is not known of theirs: the careful choice is what a sink without a queue would do.
 PLUGIN = Row(opener="", lossless=True, pictures=True)
 # Schemes that the design names and this version does not have.
-PLANNED = ("display", "http", "https")
+PLANNED = ("http", "https")
 
 PICTURES_HELD = 4
 """A picture of 12 megapixels takes 36 MB."""
