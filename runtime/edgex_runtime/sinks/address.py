@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from edgex_runtime.errors import BadInputError
@@ -19,7 +20,7 @@ class Address:
         scheme: In small letters.
         host: A name or an address, an IPv6 one without its brackets.
         port: The one typed, or the scheme's own.
-        path: What follows the host, with its slash.
+        path: What follows the host, with its slash; percent-decoded.
         options: The parsed options.
         username: Percent-decoded.
         password: Percent-decoded; in no representation.
@@ -64,7 +65,7 @@ def parse_address(uri: str, *, port: int, known: Mapping[str, Callable[[str], ob
         scheme=parts.scheme,
         host=parts.hostname,
         port=port if typed is None else typed,
-        path=parts.path,
+        path=unquote(parts.path),
         options=parse_options(parts.query, known, where=shown),
         shown=shown,
         username=_decoded(parts, "username"),
@@ -79,6 +80,8 @@ def without_secrets(uri: str) -> str:
     'mqtts://broker:8883/hall'
     >>> without_secrets("mqtt://me:pass?word@broker/hall")
     'mqtt://broker/hall'
+    >>> without_secrets("webhook+https://hooks.example/T0/B0/XXXX")
+    'webhook+https://hooks.example/…'
     >>> without_secrets("out.jsonl")
     'out.jsonl'
     """
@@ -90,7 +93,26 @@ def without_secrets(uri: str) -> str:
     if not HOST_PORT.fullmatch(re.split(r"[/?#]", rest)[0].rpartition("@")[2]):
         rest = rest.rpartition("@")[2]
     authority, slash, path = re.split(r"[?#]", rest)[0].partition("/")
+    # Of a webhook the path is the secret: whoever knows it may post.
+    path = "…" if path and scheme[0].startswith("webhook+") else path
     return f"{scheme[0]}{authority.rpartition('@')[2]}{slash}{path}"
+
+
+def read_secret(path: object) -> str | None:
+    """Read the file that an option names, if it is given: a command line is seen by everyone on the machine.
+
+    Raises:
+        BadInputError: If it cannot be read, or is empty.
+    """
+    if not isinstance(path, Path):
+        return None
+    try:
+        secret = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInputError(f"{path}: want a file that holds a secret; it cannot be read: {error}") from error
+    if not secret.isprintable() or not secret:
+        raise BadInputError(f"{path}: want one line that holds a secret")
+    return secret
 
 
 def _decoded(parts: SplitResult, part: str) -> str | None:

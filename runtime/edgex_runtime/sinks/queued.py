@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 from edgex_runtime.freshness import State
 from edgex_runtime.sinks.sink import LiveResult, Sink
@@ -73,6 +74,25 @@ class _Item:
     matters: bool
 
 
+@runtime_checkable
+class Lossy(Protocol):
+    """A sink that drops things itself, such as one that speaks to a server that is away."""
+
+    @property
+    def dropped(self) -> int:
+        """How much it has dropped; asked by any thread."""
+        ...
+
+
+@runtime_checkable
+class Persistent(Protocol):
+    """A sink that tries something again, and does not for long once it is told that the run ends."""
+
+    def hurry(self) -> None:
+        """Come to an end; called by another thread than `write` is."""
+        ...
+
+
 class QueuedSink:
     """A sink that hands its results to a thread of its own, which writes them to another sink and closes that.
 
@@ -112,8 +132,8 @@ class QueuedSink:
 
     @property
     def dropped(self) -> int:
-        """Results that gave way to newer ones."""
-        return self._dropped
+        """Results that gave way to newer ones, here or in the sink."""
+        return self._dropped + (self._sink.dropped if isinstance(self._sink, Lossy) else 0)
 
     def figures(self) -> SinkFigures:
         """The figures so far; by any thread."""
@@ -121,7 +141,7 @@ class QueuedSink:
             return SinkFigures(
                 name=self._name,
                 written=self._written,
-                dropped=self._dropped,
+                dropped=self.dropped,
                 median_ms=self._spent.at(0.5),
                 left_behind=self._left_behind,
             )
@@ -150,6 +170,8 @@ class QueuedSink:
             self._start()
             if self._ended_s is None:
                 self._ended_s = time.monotonic()
+                if isinstance(self._sink, Persistent):
+                    self._sink.hurry()
             self._changed.notify_all()
 
     def close(self) -> None:
@@ -162,7 +184,9 @@ class QueuedSink:
         while self._thread.is_alive() and not self._is_late(CLOSE_S):
             self._thread.join(POLL_S)
         if self._thread.is_alive() and not self._left_behind:
-            self._left_behind = True
+            with self._changed:
+                self._left_behind = True
+                self._give_up()
             logger.warning("%s: does not end; it is left behind, and what it was given last may be lost", self._name)
         if not self._told:
             self._raise()
@@ -199,6 +223,11 @@ class QueuedSink:
         self._dropped += 1
         return True
 
+    def _give_up(self) -> None:
+        """Drop all that waits."""
+        self._dropped += len(self._ready)
+        self._ready.clear()
+
     def _run(self) -> None:
         for step in (self._consume, self._sink.close):
             try:
@@ -206,8 +235,7 @@ class QueuedSink:
             except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to the thread that writes
                 with self._changed:
                     self._error = self._error or error
-                    self._dropped += len(self._ready)
-                    self._ready.clear()
+                    self._give_up()
                     self._changed.notify_all()
 
     def _consume(self) -> None:
@@ -227,8 +255,7 @@ class QueuedSink:
             while not self._ready and self._ended_s is None:
                 self._changed.wait()
             if self._is_late(DRAIN_S):
-                self._dropped += len(self._ready)
-                self._ready.clear()
+                self._give_up()
             if not self._ready:
                 return None
             self._busy = True

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TextIO
 
 from edgex_runtime.control import Control, ModelChoice
-from edgex_runtime.errors import BadInputError
+from edgex_runtime.errors import BadInputError, MissingExtraError
 from edgex_runtime.sinks.address import without_secrets
 from edgex_runtime.sinks.queued import QueuedSink, QueueOptions
 from edgex_runtime.sinks.sink import Sink
@@ -52,15 +52,29 @@ class Row:
         opener: `module:function`, called with the URI and the surroundings.
         lossless: Whether it gets every result of a source that can wait; otherwise it never holds anybody up.
         pictures: Whether it looks at the pictures.
+        extra: What to install for it: `edgex[extra]`.
+        vendors: The packages that this brings, and whose absence means that it is not installed.
     """
 
     opener: str
     lossless: bool
     pictures: bool
+    extra: str = ""
+    vendors: tuple[str, ...] = ()
 
 
 JSONL = Row(opener="edgex_runtime.sinks.jsonl:open_jsonl", lossless=True, pictures=False)
 VIDEO = Row(opener="edgex_runtime.sinks.video:open_video", lossless=True, pictures=True)
+MQTT = Row(opener="edgex_runtime.sinks.mqtt:open_mqtt", lossless=False, pictures=False, extra="mqtt", vendors=("paho",))
+METRICS = Row(
+    opener="edgex_runtime.sinks.metrics:open_metrics",
+    lossless=False,
+    pictures=False,
+    extra="metrics",
+    vendors=("prometheus_client",),
+)
+WEBHOOK = Row(opener="edgex_runtime.sinks.webhook:open_webhook", lossless=False, pictures=False)
+DISPLAY = Row(opener="edgex_runtime.sinks.display:open_display", lossless=False, pictures=True)
 
 TERMINAL = "terminal://"
 # By scheme, then by the file's suffix.
@@ -71,13 +85,19 @@ SINKS = {
     ".mp4": VIDEO,
     ".webm": VIDEO,
     ".avi": VIDEO,
+    "display": DISPLAY,
+    "mqtt": MQTT,
+    "mqtts": MQTT,
+    "metrics": METRICS,
+    "webhook+http": WEBHOOK,
+    "webhook+https": WEBHOOK,
 }
 # Third parties add a scheme ("acme" opens `acme://…`) or a suffix (".acme") by an entry point of this group.
 ENTRY_POINT_GROUP = "edgex.sinks"
 # What is not known of theirs: the careful choice is what a sink without a queue would do.
 PLUGIN = Row(opener="", lossless=True, pictures=True)
 # Schemes that the design names and this version does not have.
-PLANNED = ("display", "http", "https", "mqtt", "metrics")
+PLANNED = ("http", "https")
 
 PICTURES_HELD = 4
 """A picture of 12 megapixels takes 36 MB."""
@@ -89,13 +109,13 @@ def open_sink(uri: str, surroundings: Surroundings) -> Sink:
 
     Raises:
         BadInputError: If this version knows no such sink, or the file cannot be made.
+        MissingExtraError: If the packages that it needs are not installed.
     """
     key = _key(uri)
     shown = without_secrets(uri) or repr(uri)
     plugins = {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
     if key in SINKS:
-        module, _, name = SINKS[key].opener.partition(":")
-        opener: Opener = getattr(import_module(module), name)
+        opener = _load(key, SINKS[key])
     elif key in plugins:
         opener = plugins[key].load()
     elif key in PLANNED:
@@ -111,7 +131,8 @@ def open_queued(uri: str, surroundings: Surroundings) -> QueuedSink:
     A lossless sink makes the caller wait where all the sources can; elsewhere a full queue lets old results go.
 
     Raises:
-        BadInputError: If this version knows no such sink, or the file cannot be made.
+        BadInputError: As `open_sink`.
+        MissingExtraError: As `open_sink`.
     """
     key = _key(uri)
     row = SINKS.get(key, PLUGIN)
@@ -127,6 +148,18 @@ def open_queued(uri: str, surroundings: Surroundings) -> QueuedSink:
     queued = QueuedSink(open_sink(uri, surroundings), name=without_secrets(uri), options=options)
     surroundings.queues.append(queued)
     return queued
+
+
+def _load(name: str, row: Row) -> Opener:
+    module, _, attribute = row.opener.partition(":")
+    try:
+        opener: Opener = getattr(import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        # Only the vendor's absence: a module of ours that is not there is a bug to be seen.
+        if error.name is None or error.name.partition(".")[0] not in row.vendors:
+            raise
+        raise MissingExtraError(f"sink {name!r} is not installed: pip install 'edgex[{row.extra}]'") from error
+    return opener
 
 
 def _key(uri: str) -> str:

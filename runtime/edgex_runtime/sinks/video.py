@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from edgex_runtime.errors import BadInputError
 from edgex_runtime.sinks.annotate import Annotator
+from edgex_runtime.sinks.mosaic import BLANK_SIZE, Mosaic, blank
 from edgex_runtime.sinks.registry import Surroundings
 from edgex_runtime.sinks.sink import LiveResult
 from edgex_runtime.sources.source import Frame, SourceInfo
@@ -30,8 +31,6 @@ CODECS = {".mp4": "mp4v", ".webm": "VP80", ".avi": "MJPG"}
 # A repeated picture costs an encoding too: of a live source, a slow codec gets half of them.
 LIVE_FPS = {".mp4": 30.0, ".webm": 15.0, ".avi": 30.0}
 STILL_FPS = 2.0
-MAX_SIZE = (1920, 1080)
-BLANK_SIZE = (640, 360)
 
 Image = NDArray[np.uint8]
 
@@ -39,8 +38,14 @@ Image = NDArray[np.uint8]
 class VideoSink:
     """Writes under a temporary name beside `path`, which `close` renames."""
 
-    def __init__(self, path: Path, *, source: SourceInfo) -> None:
-        """Store; the file is made with the first picture, whose size decides."""
+    def __init__(self, path: Path, *, source: SourceInfo, sources: int = 1) -> None:
+        """Store; the file is made with the first picture, whose size decides.
+
+        Args:
+            path: With one of the suffixes of `CODECS`.
+            source: Decides the frame rate.
+            sources: How many there are; of several each gets its part of the picture.
+        """
         self._path = path
         self._temporary = path.with_name(f".{path.stem}.{secrets.token_hex(6)}{path.suffix}")
         self._live = source.live
@@ -49,11 +54,10 @@ class VideoSink:
             self._fps = min(source.fps or math.inf, LIVE_FPS[path.suffix.lower()])
         self._annotator = Annotator()
         self._writer: cv2.VideoWriter | None = None
-        self._size = BLANK_SIZE
+        self._mosaic = Mosaic(sources)
         self._start_ns = 0
         self._slot = 0
         self._pending: Image | None = None
-        self._last_image: Image | None = None
         self._closed = False
 
     def write(self, frame: Frame | None, result: LiveResult) -> None:
@@ -62,16 +66,13 @@ class VideoSink:
         Raises:
             BadInputError: If the file cannot be made.
         """
-        if result.index is None and not self._live:
+        if result.index is None and (not self._live or self._writer is None):
             return
-        image = frame.image if frame is not None else self._last_image if result.index is None else _blank(self._size)
-        if image is None:
-            return
-        self._last_image = image if frame is not None else self._last_image
         if self._writer is None:
-            self._open(image, result.at_ns)
+            self._open(frame.image if frame is not None else blank(BLANK_SIZE), result.at_ns)
         assert self._writer is not None
-        picture = self._annotator.draw(fit(image, self._size), result)
+        canvas = self._mosaic.canvas(frame, result)
+        picture = self._mosaic.put(result.source, self._annotator.draw(canvas, result))
         if not self._live:
             self._writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
             return
@@ -101,10 +102,10 @@ class VideoSink:
             raise BadInputError(f"{self._path}: cannot be written: {error}") from error
 
     def _open(self, image: Image, start_ns: int) -> None:
-        self._size = video_size(image)
+        size = self._mosaic.settle(image)
         self._start_ns = start_ns
         fourcc = cv2.VideoWriter.fourcc(*CODECS[self._path.suffix.lower()])
-        self._writer = cv2.VideoWriter(str(self._temporary), cv2.CAP_FFMPEG, fourcc, self._fps, self._size)
+        self._writer = cv2.VideoWriter(str(self._temporary), cv2.CAP_FFMPEG, fourcc, self._fps, size)
         if not self._writer.isOpened():
             self._closed = True
             raise BadInputError(f"{self._path}: OpenCV cannot encode it; write .webm or .avi, or look at the disk")
@@ -119,39 +120,16 @@ class VideoSink:
         self._slot = max(self._slot, until)
 
 
-def video_size(image: Image) -> tuple[int, int]:
-    """Width and height of a video that begins with `image`: within 1920×1080, and even, as most players want it."""
-    height, width = image.shape[:2]
-    scale = min(MAX_SIZE[0] / width, MAX_SIZE[1] / height, 1.0)
-    return max(round(width * scale) // 2 * 2, 2), max(round(height * scale) // 2 * 2, 2)
-
-
-def fit(image: Image, size: tuple[int, int]) -> Image:
-    """Scale `image` into `size` (width, height), black at the sides where the shapes differ."""
-    width, height = size
-    if image.shape[:2] == (height, width):
-        return image
-    scale = min(width / image.shape[1], height / image.shape[0])
-    inner = (max(round(image.shape[1] * scale), 1), max(round(image.shape[0] * scale), 1))
-    canvas = _blank(size)
-    left, top = (width - inner[0]) // 2, (height - inner[1]) // 2
-    canvas[top : top + inner[1], left : left + inner[0]] = cv2.resize(image, inner, interpolation=cv2.INTER_AREA)
-    return canvas
-
-
-def _blank(size: tuple[int, int]) -> Image:
-    return np.zeros((size[1], size[0], 3), dtype=np.uint8)
-
-
 def open_video(uri: str, surroundings: Surroundings) -> VideoSink:
     """Prepare a video file.
 
     Raises:
-        BadInputError: If its folder is not there or cannot be written to, or there are several sources.
+        BadInputError: If its folder is not there or cannot be written to, or several sources are not all live.
     """
-    if len(surroundings.sources) > 1:
-        raise BadInputError(f"{uri}: a video file shows one source, and {len(surroundings.sources)} were given")
+    sources = surroundings.sources or (surroundings.source,)
+    if len(sources) > 1 and not all(source.live for source in sources):
+        raise BadInputError(f"{uri}: of several sources a video is made only where all are live: give it one")
     path = Path(uri)
     if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
         raise BadInputError(f"{uri}: want a file in a folder that exists and can be written to")
-    return VideoSink(path, source=surroundings.source)
+    return VideoSink(path, source=surroundings.source, sources=len(sources))

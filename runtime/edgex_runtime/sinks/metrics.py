@@ -1,0 +1,206 @@
+"""Prometheus: counters, histograms and states of a run at `metrics://127.0.0.1:9100`, for whoever asks by HTTP.
+
+Names and base units as https://prometheus.io/docs/practices/naming wants them. Labels are source, sink and model names,
+without credentials; classes are no label, for there may be thousands.
+"""
+
+import logging
+import socket
+import threading
+from collections.abc import Iterable, Sequence
+from http.server import ThreadingHTTPServer
+from ipaddress import ip_address
+
+from prometheus_client import CollectorRegistry, Counter, Enum, Gauge, Histogram, Info, MetricsHandler
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from edgex_runtime.errors import BadInputError
+from edgex_runtime.freshness import State
+from edgex_runtime.sinks.address import Address, parse_address, without_secrets
+from edgex_runtime.sinks.queued import QueuedSink
+from edgex_runtime.sinks.registry import Surroundings
+from edgex_runtime.sinks.sink import LiveResult
+from edgex_runtime.sources.source import Frame
+
+logger = logging.getLogger(__name__)
+
+PORT = 9100
+LOOPBACK = "127.0.0.1"
+CLIENT_S = 10.0
+"""A client that says nothing for so long is hung up on."""
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+MAX_SOURCES = 100
+OTHERS = "others"
+
+
+class Meters:
+    """A run's figures as Prometheus's own objects; `read` by any thread."""
+
+    def __init__(self, queues: Sequence[QueuedSink]) -> None:
+        """Register all.
+
+        Args:
+            queues: The run's sinks; ones that are added later are shown too.
+        """
+        self.registry = registry = CollectorRegistry()
+        self._frames = Counter(
+            "edgex_frames", "Frames that came to the model's turn.", ["source", "outcome"], registry=registry
+        )
+        self._dropped = Counter(
+            "edgex_frames_dropped", "Frames that newer ones replaced.", ["source"], registry=registry
+        )
+        self._reconnects = Counter(
+            "edgex_source_reconnects", "Times that the source was lost.", ["source"], registry=registry
+        )
+        self._events = Counter("edgex_events", "Classes that appeared or left.", ["source", "kind"], registry=registry)
+        self._age = Histogram(
+            "edgex_frame_age_seconds", "Capture to result.", ["source"], buckets=SECONDS, registry=registry
+        )
+        self._inference = Histogram(
+            "edgex_inference_seconds",
+            "The engine's time for a frame.",
+            ["source", "model"],
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self._state = Enum(
+            "edgex_source_state",
+            "What the source is doing.",
+            ["source"],
+            states=[state.value for state in State],
+            registry=registry,
+        )
+        self._result_time = Gauge(
+            "edgex_last_result_timestamp_seconds", "When it was, in Unix time.", ["source"], registry=registry
+        )
+        self._model = Info("edgex_model", "What classifies.", registry=registry)
+        self.registry.register(_SinkCollector(queues))
+        self._tracks: dict[str, _Track] = {}
+
+    def describe(self, *, name: str, engine: str, device: str) -> None:
+        """Say what classifies."""
+        self._model.info({"name": name, "engine": engine, "device": device})
+
+    def count(self, result: LiveResult) -> None:
+        """Add one result."""
+        source = without_secrets(result.source)
+        if source not in self._tracks and len(self._tracks) >= MAX_SOURCES:
+            source = OTHERS
+        track = self._tracks.setdefault(source, _Track())
+        self._dropped.labels(source).inc(track.newly_dropped(result))
+        self._reconnects.labels(source).inc(track.newly_lost(result))
+        self._state.labels(source).state(result.state.value)
+        for event in result.events:
+            self._events.labels(source, event.kind).inc()
+        if result.index is not None:
+            self._count_frame(source, result)
+
+    def _count_frame(self, source: str, result: LiveResult) -> None:
+        outcome = "failed" if result.label is None else "reused" if result.reused else "classified"
+        self._frames.labels(source, outcome).inc()
+        self._result_time.labels(source).set_to_current_time()
+        if result.age_ms is not None:
+            self._age.labels(source).observe(result.age_ms / 1e3)
+        if result.times is not None and not result.reused:
+            self._inference.labels(source, result.model).observe(result.times.inference_ms / 1e3)
+
+
+class _Track:
+    """What a source's results said last of numbers that only grow."""
+
+    def __init__(self) -> None:
+        self._dropped = 0
+        self._state = State.LIVE
+
+    def newly_dropped(self, result: LiveResult) -> int:
+        # Less than before: it counts from zero again.
+        new = result.dropped - self._dropped if result.dropped >= self._dropped else result.dropped
+        self._dropped = result.dropped
+        return new
+
+    def newly_lost(self, result: LiveResult) -> int:
+        lost = result.state is State.RECONNECTING and self._state is not State.RECONNECTING
+        self._state = result.state
+        return int(lost)
+
+
+class _SinkCollector:
+    """The other sinks' figures, taken when they are asked for."""
+
+    def __init__(self, queues: Sequence[QueuedSink]) -> None:
+        self._queues = queues
+
+    def collect(self) -> Iterable[Metric]:
+        written = CounterMetricFamily("edgex_sink_written", "Results that the sink took.", labels=["sink"])
+        dropped = CounterMetricFamily("edgex_sink_dropped", "Results that the sink lost.", labels=["sink"])
+        median = GaugeMetricFamily("edgex_sink_write_median_seconds", "The sink's time for one.", labels=["sink"])
+        seen = set[str]()
+        for figures in [queue.figures() for queue in list(self._queues)]:
+            name = f"{figures.name} {len(seen)}" if figures.name in seen else figures.name
+            seen.add(name)
+            written.add_metric([name], figures.written)
+            dropped.add_metric([name], figures.dropped)
+            if figures.median_ms is not None:
+                median.add_metric([name], figures.median_ms / 1e3)
+        return [written, dropped, median]
+
+
+class MetricsSink:
+    """Counts, and answers Prometheus from threads of its own."""
+
+    def __init__(self, meters: Meters, server: ThreadingHTTPServer) -> None:
+        """Store, and begin to answer."""
+        self._meters = meters
+        self._server: ThreadingHTTPServer | None = server
+        self._thread = threading.Thread(
+            target=server.serve_forever, kwargs={"poll_interval": 0.1}, name="edgex-metrics", daemon=True
+        )
+        self._thread.start()
+
+    def write(self, frame: Frame | None, result: LiveResult) -> None:
+        """Count one result."""
+        self._meters.count(result)
+
+    def close(self) -> None:
+        """Answer no more."""
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+            self._thread.join()
+            self._server = None
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+
+class _ServerV6(_Server):
+    address_family = socket.AF_INET6
+
+
+def open_metrics(uri: str, surroundings: Surroundings) -> MetricsSink:
+    """Listen where the URI says; `metrics://:9100` is loopback.
+
+    Raises:
+        BadInputError: If it cannot listen there.
+    """
+    # A URI of the form scheme://:port has no host, and a socket without one would be open to everybody.
+    uri = uri.replace("metrics://:", f"metrics://{LOOPBACK}:", 1)
+    address = parse_address(uri, port=PORT, known={})
+    meters = Meters(surroundings.queues)
+    models = surroundings.models
+    if models is not None:
+        meters.describe(name=models.spec.name, engine=models.info.name, device=models.info.device)
+    return MetricsSink(meters, _listen(address, meters.registry))
+
+
+def _listen(address: Address, registry: CollectorRegistry) -> ThreadingHTTPServer:
+    handler = type("Handler", (MetricsHandler,), {"registry": registry, "timeout": CLIENT_S})
+    try:
+        server = (_ServerV6 if ":" in address.host else _Server)((address.host, address.port), handler)
+    except OSError as error:
+        raise BadInputError(f"{address.shown}: cannot listen there: {error.strerror or error}") from error
+    bound = str(server.server_address[0])
+    if not ip_address(bound).is_loopback:
+        logger.warning("%s: everyone who reaches this machine can read the metrics there", address.shown)
+    return server
