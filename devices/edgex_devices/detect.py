@@ -5,6 +5,14 @@ from fnmatch import fnmatchcase
 
 from edgex_devices.facts import Facts
 from edgex_devices.profile import Accelerator, Profile
+from edgex_runtime.engines.engine import Device
+
+# What an engine's device has to be, beside the CPU.
+ACCELERATOR_OF: dict[tuple[str, Device], Accelerator] = {
+    ("onnxruntime", "gpu"): "nvidia",
+    ("openvino", "gpu"): "intel-gpu",
+    ("openvino", "npu"): "intel-npu",
+}
 
 
 def detect(facts: Facts, profiles: Iterable[Profile]) -> Profile | None:

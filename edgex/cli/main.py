@@ -20,6 +20,7 @@ COMMANDS = {
     "inspect": ("edgex.cli.inspect", "Print a model file's contract and its evidence."),
     "devices": ("edgex.cli.devices", "Say what is known of boards, and which one a machine is."),
     "doctor": ("edgex.cli.doctor", "Examine this machine or a board, and say what to mend."),
+    "tune": ("edgex.cli.tune", "Measure models on this machine, and keep the fastest way to run them."),
 }
 
 # The nearest class in an error's ancestry decides.

@@ -2,11 +2,10 @@
 
 from collections.abc import Iterable, Iterator
 
-from edgex_devices.detect import accelerators
+from edgex_devices.detect import ACCELERATOR_OF, accelerators
 from edgex_devices.engine_check import EngineRun
 from edgex_devices.facts import Facts
 from edgex_devices.finding import Finding
-from edgex_devices.profile import Accelerator
 from edgex_runtime.engines.engine import Device
 
 
@@ -31,7 +30,7 @@ def check_runs(facts: Facts, runs: Iterable[EngineRun]) -> Iterator[Finding]:
                 why="a model would end the same way",
                 mend="install another version of it, or use another engine",
             )
-        elif run.verdict == "unavailable" and _USES.get((run.engine, run.device)) in accelerators(facts):
+        elif run.verdict == "unavailable" and ACCELERATOR_OF.get((run.engine, run.device)) in accelerators(facts):
             yield Finding(
                 check="engine",
                 severity="warning",
@@ -41,11 +40,6 @@ def check_runs(facts: Facts, runs: Iterable[EngineRun]) -> Iterator[Finding]:
             )
 
 
-_USES: dict[tuple[str, Device], Accelerator] = {
-    ("onnxruntime", "gpu"): "nvidia",
-    ("openvino", "gpu"): "intel-gpu",
-    ("openvino", "npu"): "intel-npu",
-}
 _DRIVERS: dict[tuple[str, Device], str] = {
     ("onnxruntime", "gpu"): "pip uninstall onnxruntime; pip install 'edgex[onnx-gpu]'",
     ("openvino", "gpu"): "sudo apt install intel-opencl-icd; sudo usermod -aG render $USER",
