@@ -29,7 +29,8 @@ from edgex_devices.tuned import Figures, Row, Tuned, machine_fingerprint, save_t
 from edgex_runtime.metadata.registry import artifact_sha256, read_spec
 from edgex_runtime.schema import from_plain, to_plain
 
-# After one round: so much slower than the same file's fastest is no matter of chance.
+# After one round, by each candidate's fastest frame, which other programs disturb least: so much slower than the same
+# file's fastest is no matter of chance.
 _FAR_BEHIND = 1.5
 # However much a busy machine scatters: what is slower by more than this share is slower.
 _LARGEST_CHANCE = 0.1
@@ -132,7 +133,7 @@ def judge(row: Row, limits: Limits) -> Row:
     """Hold what was measured of a candidate to what is asked for."""
     if row.figures is None:
         return row
-    return replace(row, why_not="; ".join(limits.excesses(row.figures)))
+    return replace(row, why_not="; ".join([*filter(None, [row.why_not]), *limits.excesses(row.figures)]))
 
 
 def choose(rows: Sequence[Row]) -> Row | None:
@@ -163,6 +164,7 @@ def _measure(rows: list[Row], config: TuneConfig, progress: Progress | None) -> 
     samples: dict[Candidate, list[Sample]] = {row.candidate: [] for row in rows}
     failures: dict[Candidate, str] = {}
     remaining = [row.candidate for row in rows]
+    behind: dict[Candidate, str] = {}
     total, done = len(remaining) * config.rounds, 0
     for turn in range(config.rounds):
         for candidate in remaining if turn % 2 == 0 else reversed(remaining):
@@ -176,23 +178,30 @@ def _measure(rows: list[Row], config: TuneConfig, progress: Progress | None) -> 
                 failures[candidate] = answer.why
         remaining = [item for item in remaining if item not in failures]
         if turn == 0:
-            remaining = _in_reach(remaining, samples)
+            behind = _far_behind(remaining, samples)
+            remaining = [item for item in remaining if item not in behind]
             total = done + len(remaining) * (config.rounds - 1)
-    return [
-        replace(row, why_not=failures[row.candidate])
-        if row.candidate in failures
-        else replace(row, figures=summarise(samples[row.candidate]))
-        for row in rows
-    ]
+    return [_row(row, samples[row.candidate], failures.get(row.candidate), behind.get(row.candidate)) for row in rows]
 
 
-def _in_reach(remaining: list[Candidate], samples: dict[Candidate, list[Sample]]) -> list[Candidate]:
-    """Those that are not far behind their own file's fastest."""
-    medians = {item: float(np.median(samples[item][0].frame_ms)) for item in remaining}
+def _row(row: Row, samples: Sequence[Sample], failure: str | None, behind: str | None) -> Row:
+    if failure:
+        return replace(row, why_not=failure)
+    return replace(row, figures=summarise(samples), why_not=behind or "")
+
+
+def _far_behind(remaining: list[Candidate], samples: dict[Candidate, list[Sample]]) -> dict[Candidate, str]:
+    """Those that need no second round, and why."""
+    quickest = {item: min(samples[item][0].frame_ms) for item in remaining}
     fastest: dict[str, float] = {}
-    for item, ms in medians.items():
+    for item, ms in quickest.items():
         fastest[item.model] = min(ms, fastest.get(item.model, ms))
-    return [item for item in remaining if medians[item] <= _FAR_BEHIND * fastest[item.model]]
+    slower = {item: ms / fastest[item.model] for item, ms in quickest.items()}
+    return {
+        item: f"left out after round 1: {factor:.1f} × slower than this file's fastest"
+        for item, factor in slower.items()
+        if factor > _FAR_BEHIND
+    }
 
 
 def summarise(samples: Sequence[Sample]) -> Figures:

@@ -60,8 +60,10 @@ def command(models: tuple[Path, ...], as_json: bool, **typed: Any) -> int:
     from edgex_devices.tune import TuneConfig
     from edgex_runtime.schema import to_plain
 
+    # `edgex tune made/*` names an OpenVINO model's weights too.
+    files = tuple(path for path in models if path.suffix != ".bin" or path.with_suffix(".xml") not in models)
     config = TuneConfig(
-        models=models,
+        models=files,
         limits=Limits(min_fps=typed["min_fps"], max_latency_ms=typed["max_latency"], memory_mb=typed["memory"]),
         threads=typed["threads"],
         engines=typed["engines"],
@@ -133,7 +135,7 @@ def _table(rows: "list[Row]", tuning: "Tuning") -> "Table":
     table = Table()
     for heading in ("model", "engine", "threads"):
         table.add_column(heading, overflow="fold")
-    for heading in ("ms", "± ms", "95 % ms", "fps", "MB", "rounds"):
+    for heading in ("ms", "± ms", "95 % ms", "fps", "MB"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("")
     for row in rows:
@@ -142,8 +144,8 @@ def _table(rows: "list[Row]", tuning: "Tuning") -> "Table":
             continue
         threads = f"{item.threads or ''}{' spinning' if item.spin else ''}"
         engine = item.engine if figures.ran_on == "cpu" else f"{item.engine} ({figures.ran_on})"
-        numbers = (figures.frame_ms, figures.spread_ms, figures.p95_ms, figures.fps)
+        spread = f"{figures.spread_ms:.1f}" if figures.rounds > 1 else "–"
         verdict = "[green]choice[/green]" if item == tuning.choice else escape(row.why_not)
-        cells = (*(f"{number:.1f}" for number in numbers), f"{figures.peak_mb:.0f}", str(figures.rounds))
-        table.add_row(escape(Path(item.model).name), engine, threads, *cells, verdict)
+        times = (f"{figures.frame_ms:.1f}", spread, f"{figures.p95_ms:.1f}", f"{figures.fps:.0f}")
+        table.add_row(escape(Path(item.model).name), engine, threads, *times, f"{figures.peak_mb:.0f}", verdict)
     return table

@@ -10,12 +10,13 @@ from click.testing import CliRunner, Result
 
 import edgex_devices
 from edgex.cli.main import edgex
+from edgex_devices import tune as tune_module
 from edgex_devices import tuned as tuned_module
 from edgex_devices.advice import advise
 from edgex_devices.candidate import Candidate, candidates, unproved
 from edgex_devices.facts import Facts
 from edgex_devices.limits import Limits
-from edgex_devices.measure import Sample, Task
+from edgex_devices.measure import Answer, Sample, Task
 from edgex_devices.tune import TuneConfig, choose, judge, run_apart, summarise, tune
 from edgex_devices.tuned import Figures, Row, load_tuned, tuned_folder
 from edgex_runtime.engines.engine import EngineOptions
@@ -173,6 +174,29 @@ def test_within_chance_the_lesser_strain_wins(other: Row, chosen_ms: float) -> N
     assert chosen.figures.frame_ms == chosen_ms
 
 
+def test_what_is_far_behind_after_one_round_is_measured_no_more(onnx: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The times are planted: openvino takes three times as long as onnxruntime, whose second round is a slow one."""
+    turns: list[str] = []
+
+    def planted(task: Task) -> Answer:
+        engine = task.candidate.engine
+        turns.append(engine)
+        base = 30.0 if engine == "openvino" else 10.0 * turns.count(engine) ** 3
+        return Answer(
+            sample=Sample(
+                frame_ms=(base, base + 1), inference_ms=base, peak_mb=90, start_s=1, ran_on="cpu", engine_version="1"
+            )
+        )
+
+    monkeypatch.setattr(tune_module, "run_apart", planted)
+    tuning = tune(replace(FAST, models=(onnx,), rounds=3))
+    assert turns == ["onnxruntime", "openvino", "onnxruntime", "onnxruntime"]
+    assert tuning.choice is not None
+    assert tuning.choice.engine == "onnxruntime"
+    (left,) = [item for item in tuning.rows if item.candidate.engine == "openvino"]
+    assert left.why_not == "left out after round 1: 3.0 × slower than this file's fastest"
+
+
 def test_nobody_is_chosen_where_nobody_fits() -> None:
     assert choose([row(why_not="too slow"), Row(candidate=row().candidate, precision="int8", why_not="SIGILL")]) is None
 
@@ -294,6 +318,12 @@ def test_the_command_prints_the_table_and_the_choice(tflite: Path) -> None:
     assert "choice (the fastest): tiny.tflite by tflite on cpu, 1 thread" in result.stdout
     assert "kept in" in result.stdout
     assert result.stderr == ""
+
+
+def test_the_command_takes_an_openvino_models_weights_for_no_model(tmp_path: Path) -> None:
+    model = with_evidence("tiny.xml", Path(shutil.copytree(TINY, tmp_path / "all")), PASSED)
+    result = run("tune", model, model.with_suffix(".bin"), *QUICK, "--json")
+    assert json.loads(result.stdout)["choice"]["model"] == str(model)
 
 
 def test_the_command_says_that_nothing_fits_and_what_came_nearest(tflite: Path) -> None:
