@@ -21,6 +21,7 @@ CHECKS: tuple[Check, ...] = (
     software.check_packages,
     software.check_pages,
     hardware.check_cpu,
+    hardware.check_cpu_limits,
     hardware.check_memory,
     hardware.check_disks,
     hardware.check_cameras,

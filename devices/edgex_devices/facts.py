@@ -1,4 +1,4 @@
-"""What the probe found out about a machine, typed; `probe.py` prints this shape, `findings.py` judges it."""
+"""What the probe found out about a machine, typed; `probe.py` prints this shape, `checks/` judges it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

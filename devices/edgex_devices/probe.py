@@ -2,7 +2,7 @@
 
 The script stands alone: Python 3.6 or newer, the standard library, and nothing of edgex, so that it also runs as
 ``ssh HOST python3 - < probe.py`` on a board where nothing is installed. It gathers facts and judges nothing; `facts.py`
-is the schema of what it prints, `findings.py` judges. Under another root than ``/`` no command is run: what it would
+is the schema of what it prints, `checks/` judges. Under another root than ``/`` no command is run: what it would
 have answered is read from ``FOLDER/.commands/``, which is how tests hand it a board.
 """
 
@@ -24,7 +24,7 @@ COMMAND_TIMEOUT_S = 10
 MIB = 1 << 20
 # What decides how fast int8 and fp16 are, and which wheels run at all.
 FEATURES = re.compile(
-    r"asimd(dp|hp)?|fphp|i8mm|bf16|sve2?|avx2?|fma|f16c|avx512f|avx512_vnni|avx512_bf16|avx_vnni|amx_int8|amx_bf16"
+    r"asimd(dp|hp)?|fphp|i8mm|bf16|sve2?|avx2?|fma|f16c|avx512(f|_vnni|_bf16)|avx_vnni|amx_(int8|bf16)"
 )
 PACKAGES = re.compile(
     r"edgex|numpy|opencv-python(-headless)?|pillow|onnxruntime(-gpu|-openvino)?|openvino|ai-edge-litert|tflite-runtime|"
@@ -33,12 +33,10 @@ PACKAGES = re.compile(
 # https://github.com/util-linux/util-linux/blob/master/sys-utils/lscpu-arm.c
 ARM_PARTS = {
     "0x41/0xd03": "Cortex-A53",
-    "0x41/0xd04": "Cortex-A35",
     "0x41/0xd05": "Cortex-A55",
     "0x41/0xd07": "Cortex-A57",
     "0x41/0xd08": "Cortex-A72",
     "0x41/0xd0b": "Cortex-A76",
-    "0x41/0xd0c": "Neoverse-N1",
     "0x41/0xd42": "Cortex-A78AE",
     "0x4e/0x004": "Carmel",
 }
@@ -286,7 +284,12 @@ def _can_capture(path: str) -> Optional[bool]:
             os.close(descriptor)
     except OSError:
         return None
-    everything, node = struct.unpack(CAPABILITY_FORMAT, answer)[4:6]
+    return is_camera(bytes(answer))
+
+
+def is_camera(capability: bytes) -> bool:
+    """Whether a struct v4l2_capability is of a node that gives pictures."""
+    everything, node = struct.unpack(CAPABILITY_FORMAT, capability)[4:6]
     can = node if everything & CAP_DEVICE_CAPS else everything
     return bool(can & (CAP_VIDEO_CAPTURE | CAP_VIDEO_CAPTURE_MPLANE)) and not can & CAP_VIDEO_M2M
 
@@ -294,8 +297,7 @@ def _can_capture(path: str) -> Optional[bool]:
 def _accelerator_facts(machine: Machine, user: Dict[str, Any]) -> Dict[str, Any]:
     asked = "--query-gpu=name,driver_version"
     nvidia = machine.run("nvidia-smi", asked, "--format=csv,noheader") or ""
-    cards = "/sys/class/drm"
-    intel = [name for name in machine.list(cards) if _is_intel_gpu(machine, cards, name)]
+    intel = [name for name in machine.list("/sys/class/drm") if _is_intel_gpu(machine, name)]
     nodes = ["/dev/dri/" + name for name in machine.list("/dev/dri") if name.startswith("renderD")]
     npu = machine.list("/sys/bus/pci/drivers/intel_vpu")
     nodes += ["/dev/accel/" + name for name in machine.list("/dev/accel")]
@@ -311,8 +313,9 @@ def _accelerator_facts(machine: Machine, user: Dict[str, Any]) -> Dict[str, Any]
     }
 
 
-def _is_intel_gpu(machine: Machine, cards: str, name: str) -> bool:
-    return re.match(r"card\d+$", name) is not None and machine.text(f"{cards}/{name}/device/vendor") == "0x8086"
+def _is_intel_gpu(machine: Machine, name: str) -> bool:
+    vendor = machine.text(f"/sys/class/drm/{name}/device/vendor")
+    return re.match(r"card\d+$", name) is not None and vendor == "0x8086"
 
 
 def _coral_sticks(machine: Machine) -> List[str]:

@@ -67,6 +67,7 @@ def test_a_healthy_board_has_nothing_to_mend(healthy: Facts) -> None:
         (camera(may_open=False), "camera", "error", "pi may not open it", "sudo usermod -aG video pi"),
         (lambda facts: replace(facts, cameras=()), "camera", "note", "no camera", "v4l2-ctl"),
         (camera(captures=False), "camera", "note", "1 video devices are none", "v4l2-ctl"),
+        (camera(name="rp1-cfe-csi2_ch0"), "camera", "note", "ribbon cable (CSI): /dev/video0", "csi://0"),
         (part("python", version="3.9.2"), "python", "error", "Python 3.9.2", "newer system"),
         (part("python", bits=32), "python", "error", "32-bit Python on a aarch64", "64-bit system"),
         (part("python", glibc=""), "python", "error", "musl", "glibc"),

@@ -2,6 +2,7 @@ import ast
 import json
 import os
 import shutil
+import struct
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import pytest
 import edgex_devices
 from edgex_devices.facts import Facts
 from edgex_devices.host import Host, parse_facts, probe
+from edgex_devices.probe import CAPABILITY_FORMAT, is_camera
 from edgex_runtime.errors import BadInputError, DeviceUnavailableError, SpecError
 from edgex_runtime.schema import to_plain
 
@@ -53,6 +55,22 @@ def test_a_codec_is_no_camera(pi5: Facts) -> None:
         ("HD Pro Webcam C920", None),
         ("rpi-hevc-dec", False),
     ]
+
+
+@pytest.mark.parametrize(
+    ("everything", "node", "gives_pictures"),
+    [
+        (0x84A00001, 0x04200001, True),  # a webcam
+        (0x84A00001, 0x04A00000, False),  # the same webcam's metadata
+        (0x84204000, 0x04204000, False),  # a codec
+        (0x84201000, 0x04201000, True),  # a camera of several planes
+        (0x04000001, 0x00000000, True),  # an old driver, which speaks of the whole device only
+    ],
+)
+def test_a_node_is_a_camera_by_what_its_driver_says(everything: int, node: int, gives_pictures: bool) -> None:
+    answer = struct.pack(CAPABILITY_FORMAT, b"uvcvideo", b"C920", b"usb", 0x60000, everything, node, 0, 0, 0)
+    assert len(answer) == 104
+    assert is_camera(answer) == gives_pictures
 
 
 def test_a_camera_of_the_users_group_may_be_opened(make_machine: Make, probe_machine: Probe) -> None:

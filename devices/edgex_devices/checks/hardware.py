@@ -1,5 +1,6 @@
 """The CPU, memory, disks, cameras and accelerators."""
 
+import re
 from collections.abc import Iterator
 
 from edgex_devices.facts import CameraFacts, Facts
@@ -11,10 +12,12 @@ LOW_MEMORY_MB = 256
 LEAST_MEMORY_MB = 96
 LOW_DISK_MB = 1024
 LEAST_DISK_MB = 128
+# What the drivers of a Raspberry Pi's camera connector are called in sysfs.
+_RIBBON = re.compile("unicam|rp1-cfe")
 
 
 def check_cpu(facts: Facts, profile: Profile | None) -> Iterator[Finding]:
-    """Instruction sets for int8, and what holds the CPU back."""
+    """Instruction sets for int8 and at all."""
     cpu, features = facts.cpu, facts.cpu.features
     name = f"{cpu.model or 'CPU'}, {cpu.cores} cores"
     if facts.system.machine == "aarch64":
@@ -41,6 +44,11 @@ def check_cpu(facts: Facts, profile: Profile | None) -> Iterator[Finding]:
             why="engines fall back to code that is several times slower, or stop",
             mend="in a virtual machine: pass the host's CPU through",
         )
+
+
+def check_cpu_limits(facts: Facts, profile: Profile | None) -> Iterator[Finding]:
+    """What holds the CPU back."""
+    cpu = facts.cpu
     if cpu.governor == "powersave":
         yield Finding(
             check="cpu",
@@ -109,8 +117,17 @@ def check_disks(facts: Facts, profile: Profile | None) -> Iterator[Finding]:
 
 def check_cameras(facts: Facts, profile: Profile | None) -> Iterator[Finding]:
     """Cameras, and whether the user may open them."""
-    cameras = [camera for camera in facts.cameras if camera.captures is not False]
-    if not cameras:
+    ribbon = [camera.path for camera in facts.cameras if _RIBBON.search(camera.name)]
+    cameras = [item for item in facts.cameras if item.captures is not False and item.path not in ribbon]
+    if ribbon:
+        yield Finding(
+            check="camera",
+            severity="note",
+            what=f"a camera on the ribbon cable (CSI): {', '.join(ribbon)} give its raw data",
+            why="OpenCV reads no pictures from these",
+            mend="sudo apt install python3-picamera2, an environment with --system-site-packages, edgex live MODEL csi://0",
+        )
+    elif not cameras:
         others = f"; {len(facts.cameras)} video devices are none" if facts.cameras else ""
         yield Finding(
             check="camera",
