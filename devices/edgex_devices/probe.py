@@ -22,6 +22,7 @@ from typing import Any, Dict, List, Optional
 SCHEMA_VERSION = 1
 COMMAND_TIMEOUT_S = 10
 MIB = 1 << 20
+COLONS = re.compile(r"^([^:\n]+?)[ \t]*:[ \t]*(.*)$", re.MULTILINE)
 # What decides how fast int8 and fp16 are, and which wheels run at all.
 FEATURES = re.compile(
     r"asimd(dp|hp)?|fphp|i8mm|bf16|sve2?|avx2?|fma|f16c|avx512(f|_vnni|_bf16)|avx_vnni|amx_(int8|bf16)"
@@ -151,7 +152,7 @@ def _python_facts() -> Dict[str, Any]:
 
 def _cpu_facts(machine: Machine) -> Dict[str, Any]:
     blocks = machine.text("/proc/cpuinfo").split("\n\n")
-    cores = [dict(_pair(line) for line in block.splitlines() if ":" in line) for block in blocks]
+    cores = [dict(COLONS.findall(block)) for block in blocks]
     cores = [core for core in cores if "processor" in core]
     first = cores[0] if cores else {}
     flags = set((first.get("flags") or first.get("Features") or "").split())
@@ -167,18 +168,13 @@ def _cpu_facts(machine: Machine) -> Dict[str, Any]:
     }
 
 
-def _pair(line: str) -> Any:
-    key, _, value = line.partition(":")
-    return key.strip(), value.strip()
-
-
 def _arm_model(cores: List[Dict[str, str]]) -> str:
     parts = [core.get("CPU implementer", "") + "/" + core.get("CPU part", "") for core in cores]
     return " + ".join(sorted({ARM_PARTS.get(part, part) for part in parts if part != "/"}))
 
 
 def _memory_facts(machine: Machine) -> Dict[str, Any]:
-    lines = dict(_pair(line) for line in machine.text("/proc/meminfo").splitlines() if ":" in line)
+    lines = dict(COLONS.findall(machine.text("/proc/meminfo")))
     limit = machine.text("/sys/fs/cgroup/memory.max")
     return {
         "total_mb": _mib(lines.get("MemTotal")),
