@@ -247,7 +247,7 @@ def open_sinks(
     """Open all sinks, or none: what was opened is closed again when a later one, or a source, cannot be used.
 
     Raises:
-        BadInputError: If a sink cannot be opened, or several sources are to be shown in one video file.
+        BadInputError: If a sink cannot be opened.
     """
     from edgex_runtime.sinks.registry import Surroundings, open_queued
 

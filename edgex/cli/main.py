@@ -18,6 +18,9 @@ COMMANDS = {
     "cache": ("edgex.cli.cache", "Show what conversions have kept for the next one, and remove it."),
     "live": ("edgex.cli.live", "Classify what a camera, a video or a folder shows."),
     "inspect": ("edgex.cli.inspect", "Print a model file's contract and its evidence."),
+    "devices": ("edgex.cli.devices", "Say what is known of boards, and which one a machine is."),
+    "doctor": ("edgex.cli.doctor", "Examine this machine or a board, and say what to mend."),
+    "tune": ("edgex.cli.tune", "Measure models on this machine, and keep the fastest way to run them."),
 }
 
 # The nearest class in an error's ancestry decides.

@@ -2,6 +2,7 @@
 
 import itertools
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -28,8 +29,10 @@ def film(make: MakeFrame, name: str, count: int) -> FakeSource:
     return FakeSource([make(index) for index in range(count)], SourceInfo(name=name, live=False, fps=30.0))
 
 
-def test_two_films_take_turns_and_each_keeps_its_order(model: Classifier, frame: MakeFrame) -> None:
+def test_two_films_take_turns_and_each_keeps_its_order(make_model: Callable[..., Classifier], frame: MakeFrame) -> None:
     sink = FakeSink()
+    # Slower than the readers, so that both films always have a frame ready.
+    model = make_model(before=lambda: time.sleep(0.005))
     summary = run_live(model, [Input(source=film(frame, "a", 30)), Input(source=film(frame, "b", 30))], [sink])
     for name in ("a", "b"):
         assert [result.index for result in sink.results if result.source == name] == list(range(30))
