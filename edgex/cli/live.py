@@ -178,7 +178,7 @@ def run(config: LiveConfig) -> int:
         stack.enter_context(stop_on_signals(control, signals))
         inputs = open_inputs(config.sources)
         sinks = open_sinks(config.sinks, inputs, models, control)
-        names = ", ".join(given.source.info.name for given in inputs)
+        names = ", ".join(given.info.name for given in inputs)
         info = models.info
         click.echo(f"{models.spec.name} by {info.name} {info.version} on {info.device}; {names}", err=True)
         hooks = Hooks(control=control, on_end=partial(print_summary, sinks=sinks, as_json=config.json))
@@ -251,7 +251,7 @@ def open_sinks(
     """
     from edgex_runtime.sinks.registry import Surroundings, open_queued
 
-    infos = tuple(given.source.info for given in inputs)
+    infos = tuple(given.info for given in inputs)
     with ExitStack() as stack:
         for given in inputs:
             stack.callback(given.source.close)

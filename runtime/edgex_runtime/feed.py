@@ -24,10 +24,18 @@ class Input:
     Attributes:
         source: Open.
         reopen: Opens it again after it was lost; None makes a loss final.
+        name: What a person calls it among the sources of the run; None where the source's own name tells it apart.
     """
 
     source: Source
     reopen: Callable[[], Source] | None = None
+    name: str | None = None
+
+    @property
+    def info(self) -> SourceInfo:
+        """What the source says of itself, under its name in the run."""
+        info = self.source.info
+        return info if self.name is None else replace(info, name=self.name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +107,7 @@ class Feed:
         Raises:
             BadInputError: If answers are to be smoothed over pictures that do not follow one another in time.
         """
-        info = given.source.info
+        info = given.info
         _check_is_stream(info, options)
         self._shared = _Shared(models, clock)
         self._info = info

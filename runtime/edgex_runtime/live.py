@@ -4,6 +4,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import count
 
 from edgex_runtime.answers import AnswerOptions
 from edgex_runtime.clock import Clock, SystemClock
@@ -141,14 +142,21 @@ def open_inputs(sources: Sequence[str | Source]) -> list[Input]:
     if not sources:
         raise BadInputError("want one source or more, got none")
     with ExitStack() as stack:
-        inputs = []
+        inputs: list[Input] = []
         for source in sources:
             opened = open_source(source) if isinstance(source, str) else source
             stack.callback(opened.close)
             reopen = partial(open_source, source) if isinstance(source, str) else None
-            inputs.append(Input(source=opened, reopen=reopen))
+            inputs.append(Input(source=opened, reopen=reopen, name=_new_name(opened.info.name, inputs)))
         stack.pop_all()
     return inputs
+
+
+def _new_name(name: str, inputs: Sequence[Input]) -> str:
+    """The name itself, or with a number where a source before it is called the same: two views of one camera, say."""
+    taken = {given.info.name for given in inputs}
+    names = (name if number == 1 else f"{name} ({number})" for number in count(1))
+    return next(one for one in names if one not in taken)
 
 
 class _Run:

@@ -15,6 +15,7 @@ from edgex_runtime.predictions import Prediction, Prepared, Score, Timing
 from edgex_runtime.sources.source import Frame
 from edgex_runtime.spec import InputSpec, ModelSpec, Resize
 
+GRACE_S = 2.0
 LABELS = ("dark", "bright")
 SPEC = ModelSpec(
     name="brightness",
@@ -102,8 +103,10 @@ def bars() -> Callable[[NDArray[np.uint8]], int]:
 
 @pytest.fixture(autouse=True)
 def no_thread_leaks() -> Iterator[None]:
-    """Every test of the frame loop leaves the threads as it found them."""
+    """Every test of the frame loop leaves the threads as it found them; on a busy machine their last steps take a while."""
     before = set(threading.enumerate())
     yield
+    for thread in set(threading.enumerate()) - before:
+        thread.join(GRACE_S)
     left = [thread.name for thread in threading.enumerate() if thread not in before]
     assert not left, f"left running: {left}"
