@@ -103,7 +103,7 @@ def bars() -> Callable[[NDArray[np.uint8]], int]:
 
 @pytest.fixture(autouse=True)
 def no_thread_leaks() -> Iterator[None]:
-    """Every test of the frame loop leaves the threads as it found them; on a busy machine their last steps take a while."""
+    """Every test of the frame loop leaves the threads as it found them; their last steps may take a moment."""
     before = set(threading.enumerate())
     yield
     for thread in set(threading.enumerate()) - before:
