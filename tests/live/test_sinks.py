@@ -18,7 +18,7 @@ from edgex_runtime.predictions import Score
 from edgex_runtime.sinks.annotate import Annotator
 from edgex_runtime.sinks.fake import FakeSink
 from edgex_runtime.sinks.lettering import Lettering, OpenCvPen, Pen, PillowPen
-from edgex_runtime.sinks.registry import Surroundings, open_sink
+from edgex_runtime.sinks.registry import SINKS, Surroundings, open_sink
 from edgex_runtime.sinks.sink import Event, LiveResult, Sink, StageTimes
 from edgex_runtime.sinks.terminal import TerminalSink
 from edgex_runtime.sources.source import Frame, SourceInfo
@@ -213,6 +213,12 @@ def test_a_video_without_a_picture_is_not_made(tmp_path: Path, caplog: pytest.Lo
 def test_what_cannot_be_written_is_refused(uri: str, message: str) -> None:
     with pytest.raises(BadInputError, match=message):
         open_sink(uri, surroundings())
+
+
+def test_the_page_of_sinks_names_every_one() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "sinks.md").read_text(encoding="utf-8")
+    schemes = [f"{key}://" if key.isidentifier() or "+" in key else key for key in SINKS]
+    assert [scheme for scheme in schemes if scheme not in page] == []
 
 
 @pytest.mark.parametrize("background", [0, 128, 255])
