@@ -76,7 +76,29 @@ class Evaluation:
     unreadable: tuple[Unreadable, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Answers:
+    """What a model said to the photos of a folder.
+
+    Attributes:
+        logits: (N, classes).
+        truth: (N,) indices of the right classes.
+        inference_ms: Median of the engine's time for one photo.
+        unreadable: What was left out.
+    """
+
+    logits: NDArray[np.float32]
+    truth: NDArray[np.integer]
+    inference_ms: float
+    unreadable: tuple[Unreadable, ...]
+
+
 def evaluate(model: Model, dataset: Dataset, progress: Callable[[int], None] | None = None) -> Evaluation:
+    """Classify every photo of a dataset, and measure. See `answer`."""
+    return measure_answers(answer(model, dataset, progress), model.spec.labels)
+
+
+def answer(model: Model, dataset: Dataset, progress: Callable[[int], None] | None = None) -> Answers:
     """Classify every photo of a dataset, one at a time, as a camera's frames are.
 
     Args:
@@ -100,12 +122,18 @@ def evaluate(model: Model, dataset: Dataset, progress: Callable[[int], None] | N
             progress(done)
     if not predictions:
         raise DatasetError(f"{dataset.root}: none of its {len(dataset.files)} photos can be read: {unreadable[0].why}")
-    return measure(
-        np.stack([prediction.logits for prediction in predictions]),
-        np.array(truth),
-        model.spec.labels,
+    return Answers(
+        logits=np.stack([prediction.logits for prediction in predictions]),
+        truth=np.array(truth),
         inference_ms=float(np.median([prediction.timing.inference_ms for prediction in predictions])),
         unreadable=tuple(unreadable),
+    )
+
+
+def measure_answers(answers: Answers, labels: tuple[str, ...]) -> Evaluation:
+    """Figures of merit of what a model said."""
+    return measure(
+        answers.logits, answers.truth, labels, inference_ms=answers.inference_ms, unreadable=answers.unreadable
     )
 
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -229,6 +230,35 @@ def test_a_broker_that_comes_late_dies_and_comes_back_hears_the_newest(
     assert sink.figures().dropped >= 500
     assert caplog.text.count("cannot be used") == 2
     assert "sesame" not in caplog.text
+
+
+@needs_mosquitto
+@pytest.mark.parametrize("wakes", [True, False])
+def test_a_broker_that_hangs_with_messages_in_flight_hears_the_newest_when_it_is_well_again(
+    broker: Mosquitto, listen: Callable[[], Listener], wakes: bool
+) -> None:
+    broker.start()
+    listener = listen()
+    sink = open_it(broker)
+    sink.write(None, RESULT)
+    wait_for(lambda: listener.last("home/door/result"))
+    assert broker.process is not None
+    broker.process.send_signal(signal.SIGSTOP)
+    for index in range(60):
+        # One at a time, so that as many as may be are in flight.
+        sink.write(None, replace(RESULT, index=index, label=f"cat {index}", at_ns=(index + 1) * 10**10))
+        time.sleep(0.02)
+    if wakes:
+        broker.process.send_signal(signal.SIGCONT)
+    else:
+        broker.kill()
+        broker.start()
+        listener = listen()
+    wait_for(lambda: '"cat 59"' in (listener.last("home/door/result") or ""))
+    sink.write(None, replace(RESULT, label="dog", at_ns=10**13))
+    wait_for(lambda: '"dog"' in (listener.last("home/door/result") or ""))
+    sink.close()
+    assert 0 < sink.figures().dropped < 60
 
 
 @needs_mosquitto

@@ -18,7 +18,7 @@ from edgex_runtime.predictions import Score
 from edgex_runtime.sinks.annotate import Annotator
 from edgex_runtime.sinks.fake import FakeSink
 from edgex_runtime.sinks.lettering import Lettering, OpenCvPen, Pen, PillowPen
-from edgex_runtime.sinks.registry import Surroundings, open_sink
+from edgex_runtime.sinks.registry import SINKS, Surroundings, open_sink
 from edgex_runtime.sinks.sink import Event, LiveResult, Sink, StageTimes
 from edgex_runtime.sinks.terminal import TerminalSink
 from edgex_runtime.sources.source import Frame, SourceInfo
@@ -190,6 +190,26 @@ def test_a_folders_video_takes_pictures_of_all_sizes(tmp_path: Path, frame: Make
     assert [picture.shape for picture in video_frames(path)] == [(200, 320, 3)] * 4
 
 
+def test_a_video_shows_several_cameras_beside_each_other(tmp_path: Path) -> None:
+    path = tmp_path / "out.avi"
+    around = Surroundings(source=LIVE, sources=(LIVE, LIVE))
+    sink = open_sink(str(path), around)
+    for at_ms, source, grey in ((0, "door", 200), (100, "yard", 100), (200, "door", 50)):
+        image = np.full((180, 320, 3), grey, dtype=np.uint8)
+        shown = Frame(image=image, index=at_ms, captured_ns=0, name="x")
+        sink.write(shown, replace(RESULT, index=at_ms, at_ns=at_ms * 1_000_000, source=source))
+    sink.close()
+    frames = video_frames(path)
+    assert [picture.shape for picture in frames] == [(360, 1280, 3)] * 3
+    greys = [[round(float(picture[180, x].mean())) for x in (320, 960)] for picture in frames]
+    assert greys == [pytest.approx(pair, abs=6) for pair in ([200, 0], [200, 100], [50, 100])]
+
+
+def test_a_video_of_several_films_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInputError, match="give it one"):
+        open_sink(str(tmp_path / "out.avi"), Surroundings(source=FILE, sources=(FILE, LIVE)))
+
+
 def test_a_video_without_a_picture_is_not_made(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     sink = open_sink(str(tmp_path / "out.mp4"), surroundings(LIVE))
     sink.write(None, STALE)
@@ -213,6 +233,12 @@ def test_a_video_without_a_picture_is_not_made(tmp_path: Path, caplog: pytest.Lo
 def test_what_cannot_be_written_is_refused(uri: str, message: str) -> None:
     with pytest.raises(BadInputError, match=message):
         open_sink(uri, surroundings())
+
+
+def test_the_page_of_sinks_names_every_one() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "sinks.md").read_text(encoding="utf-8")
+    schemes = [f"{key}://" if key.isidentifier() or "+" in key else key for key in SINKS]
+    assert [scheme for scheme in schemes if scheme not in page] == []
 
 
 @pytest.mark.parametrize("background", [0, 128, 255])

@@ -82,6 +82,8 @@ def without_secrets(uri: str) -> str:
     'mqtt://broker/hall'
     >>> without_secrets("webhook+https://hooks.example/T0/B0/XXXX")
     'webhook+https://hooks.example/…'
+    >>> without_secrets("mqtt://me:123#word@broker/hall")
+    'mqtt://broker/hall'
     >>> without_secrets("out.jsonl")
     'out.jsonl'
     """
@@ -89,8 +91,9 @@ def without_secrets(uri: str) -> str:
     if scheme is None:
         return uri
     rest = uri[scheme.end() :]
-    # Also where a password was not written as a URI wants it: `me:pass/word@broker`.
-    if not HOST_PORT.fullmatch(re.split(r"[/?#]", rest)[0].rpartition("@")[2]):
+    typed = re.split(r"[/?#]", rest)[0]
+    # Also where a password was not written as a URI wants it: `me:pass/word@broker`, `me:123#word@broker`.
+    if not HOST_PORT.fullmatch(typed.rpartition("@")[2]) or (":" in typed and "@" not in typed):
         rest = rest.rpartition("@")[2]
     authority, slash, path = re.split(r"[?#]", rest)[0].partition("/")
     # Of a webhook the path is the secret: whoever knows it may post.

@@ -26,9 +26,9 @@ LOOP_S = 0.05
 """How long a message may wait for the thread to look at it."""
 IN_FLIGHT = 10
 WAITING = 100
-FAREWELL_S = 1.5
+FAREWELL_S = 1.2
 """A run of one photo ends before it is connected: so long its result may still be published."""
-JOIN_S = 1.7
+JOIN_S = 1.4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

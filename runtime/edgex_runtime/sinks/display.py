@@ -183,6 +183,7 @@ def open_display(uri: str, surroundings: Surroundings) -> DisplaySink:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=errors,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         # Ctrl-C is for the run, which then closes the window.
         start_new_session=True,
     )

@@ -60,7 +60,7 @@ def discovery(device: Device, topics: Topics, prefix: str) -> Iterator[tuple[str
         "availability_mode": "all",
     }
     for component, key, of_picture, settings in _entities(topics):
-        config = {"unique_id": f"{device.id}_{key}", "object_id": f"{device.id}_{key}", **settings, **shared}
+        config = {"unique_id": f"{device.id}_{key}", **settings, **shared}
         yield f"{prefix}/{component}/{device.id}/{key}/config", {**config, **(seen if of_picture else running)}
 
 

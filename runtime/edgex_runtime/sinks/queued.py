@@ -16,10 +16,10 @@ from edgex_runtime.summary import Percentiles
 
 logger = logging.getLogger(__name__)
 
-DRAIN_S = 1.5
+DRAIN_S = 1.2
 """After so long, what still waits is given up, so that the sink has the rest of `CLOSE_S` to close in."""
-CLOSE_S = 2.0
-"""After so long a sink that does not end is left behind: Ctrl-C has to end a run within this time."""
+CLOSE_S = 1.6
+"""After so long a sink that does not end is left behind: Ctrl-C has to end a run, the interpreter too, within 2 s."""
 POLL_S = 0.05
 # One waits while another is being written.
 MIN_CAPACITY = 2

@@ -35,7 +35,7 @@ EVERY_S = 1.0
 TIMEOUT_S = 5.0
 GIVE_UP_S = 60.0
 """So long one request is tried again; what comes meanwhile waits in the sink's queue."""
-FAREWELL_S = 1.2
+FAREWELL_S = 1.0
 """So long it is tried again when the run ends, every `LAST_PAUSE_S`."""
 LAST_PAUSE_S = 0.2
 # By these a server says that the same request may do better later (RFC 9110, RFC 6585, RFC 8470).
