@@ -260,6 +260,15 @@ def test_what_cannot_be_opened_is_refused_with_the_nearest_that_can(uri: str, me
         open_source(uri)
 
 
+@pytest.mark.parametrize(
+    "uri", ["rstp://admin:s3cret@camera/1", "admin:s3cret@camera/1", "browser://admin:s3cret@x", "x?password=s3cret@"]
+)
+def test_a_refusal_does_not_tell_the_password(uri: str) -> None:
+    with pytest.raises(BadInputError) as refused:
+        open_source(uri)
+    assert "s3cret" not in str(refused.value)
+
+
 def test_a_misspelt_file_is_answered_with_the_right_one(bar_video: Callable[..., Path]) -> None:
     path = bar_video("holiday.avi", frames=1)
     with pytest.raises(BadInputError, match=r"did you mean '.*holiday.avi'"):

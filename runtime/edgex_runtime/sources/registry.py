@@ -9,6 +9,7 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 
+from edgex_runtime.address import shown
 from edgex_runtime.clock import Clock, SystemClock
 from edgex_runtime.errors import BadInputError
 from edgex_runtime.sources.options import nearest
@@ -68,7 +69,7 @@ def _find_opener(uri: str) -> Opener:
         return _find_scheme(uri, scheme[1])
     if any(character in uri for character in "*?["):
         return _load(SOURCES["folder"])
-    raise BadInputError(f"{uri or repr(uri)}: no such file, folder or camera; {_hint(path)}")
+    raise BadInputError(f"{shown(uri) or repr(uri)}: no such file, folder or camera; {_hint(path)}")
 
 
 def _find_scheme(uri: str, scheme: str) -> Opener:
@@ -79,10 +80,12 @@ def _find_scheme(uri: str, scheme: str) -> Opener:
         loaded: Opener = plugins[scheme].load()
         return loaded
     if scheme in PLANNED:
-        raise BadInputError(f"{uri}: {scheme} sources are not in this version of edgex, which reads {_examples()}")
+        raise BadInputError(
+            f"{shown(uri)}: {scheme} sources are not in this version of edgex, which reads {_examples()}"
+        )
     schemes = {"test": None, **plugins}
     raise BadInputError(
-        f"{uri}: unknown kind of source {scheme!r}; {nearest(scheme, schemes)}. A source is {_examples()}"
+        f"{shown(uri)}: unknown kind of source {scheme!r}; {nearest(scheme, schemes)}. A source is {_examples()}"
     )
 
 
