@@ -107,6 +107,17 @@ def parse_seed(text: str) -> int:
     return int(text)
 
 
+def parse_choice(*choices: str) -> Callable[[str], str]:
+    """A parser that takes one of `choices` and nothing else."""
+
+    def parse(text: str) -> str:
+        if text not in choices:
+            raise ValueError(f"want {' or '.join(choices)}")
+        return text
+
+    return parse
+
+
 def _number(text: str) -> float:
     # float() also takes "nan", "1_0" and Arabic digits; a URI has no use for them.
     return float(text) if re.fullmatch(r"[0-9]{1,18}(\.[0-9]{1,18})?", text) else math.nan
