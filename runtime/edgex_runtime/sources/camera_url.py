@@ -3,6 +3,7 @@
 The options stand in the fragment, which no client sends: the camera's own ``?query`` stays as it is.
 """
 
+import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit, urlunsplit
@@ -72,3 +73,23 @@ def parse_timeout(text: str) -> float:
     if value < MIN_TIMEOUT_S:
         raise ValueError("want 100ms or more")
     return value
+
+
+def tls_context(ca: str | None, verify: str) -> ssl.SSLContext:
+    """How an encrypted camera is held to its certificate.
+
+    Args:
+        ca: File with the certificate to trust; None trusts what this machine does.
+        verify: ``no`` takes any.
+
+    Raises:
+        BadInputError: If the file holds none.
+    """
+    try:
+        context = ssl.create_default_context(cafile=ca)
+    except (OSError, ValueError) as error:
+        raise BadInputError(f"ca={ca}: want a file with a certificate in PEM, found none: {error}") from error
+    if verify == "no":
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context

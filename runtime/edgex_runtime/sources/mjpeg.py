@@ -1,19 +1,19 @@
 """MJPEG over HTTP, or snapshots again and again: the newest whole picture, stamped when its first byte came."""
 
 import http.client
-import ssl
-import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 
 from edgex_runtime.clock import Clock
 from edgex_runtime.errors import BadInputError, EdgexError, ImageError, SourceLostError
-from edgex_runtime.sources.camera_url import TIMEOUT_S, CameraUrl, parse_camera_url, parse_timeout
+from edgex_runtime.sources.camera_url import TIMEOUT_S, CameraUrl, parse_camera_url, parse_timeout, tls_context
 from edgex_runtime.sources.http_line import FAILURES, Line
 from edgex_runtime.sources.jpeg import decode_whole
 from edgex_runtime.sources.multipart import MAX_PART_BYTES, OversizedPartError, Part, PartParser
 from edgex_runtime.sources.options import parse_choice, parse_fps
+from edgex_runtime.sources.receiver import Receiver, Wire
 from edgex_runtime.sources.source import Frame, SourceInfo, Unreadable
 
 SNAPSHOT_FPS = 2.0
@@ -44,21 +44,25 @@ class MjpegOptions:
 
 
 class MjpegSource:
-    """A thread reads all that the camera sends, and keeps its newest picture undecoded; `read` decodes that one."""
+    """A receiver keeps the newest picture, undecoded; `read` decodes that one and no other."""
 
     def __init__(self, url: CameraUrl, options: MjpegOptions, *, clock: Clock) -> None:
         """Store; `open` connects."""
         self._info = SourceInfo(name=url.name, live=True)
         self._options = options
         self._clock = clock
-        self._line = Line(url, timeout_s=options.timeout, context=_context(options))
-        self._thread = threading.Thread(target=self._receive, name="edgex-mjpeg", daemon=True)
-        self._changed = threading.Condition()
-        self._newest: tuple[int, Part] | None = None
-        self._count = 0
-        self._answered = False
-        self._closed = False
-        self._error: EdgexError | None = None
+        self._line = Line(url, timeout_s=options.timeout, context=tls_context(options.ca, options.verify))
+        self._receiver = Receiver(
+            Wire(
+                name=url.name,
+                timeout_s=options.timeout,
+                connect=self._connect,
+                cut=self._line.cut,
+                explain=self._explain,
+                failures=FAILURES,
+                make_room=deque.clear,
+            )
+        )
         self._whole_ns = clock.now_ns()
 
     @property
@@ -67,19 +71,8 @@ class MjpegSource:
         return self._info
 
     def open(self) -> None:
-        """Connect, and wait for the camera's answer.
-
-        Raises:
-            BadInputError: If the address, the log-in or what the camera sends cannot be used.
-            SourceLostError: If no answer comes in time.
-        """
-        self._thread.start()
-        with self._changed:
-            self._changed.wait_for(lambda: self._answered or self._error, self._options.timeout)
-            error, answered = self._error, self._answered
-        if not answered:
-            self.close()
-            raise error or SourceLostError(f"{self._info.name}: no answer within {self._options.timeout:g} s")
+        """Connect; raises as `Receiver.open`."""
+        self._receiver.open()
 
     def read(self) -> Frame | Unreadable | None:
         """Wait for a picture that is newer than the last one.
@@ -87,29 +80,16 @@ class MjpegSource:
         Raises:
             SourceLostError: If the connection ended, or no whole picture came in time.
         """
-        with self._changed:
-            self._changed.wait_for(lambda: self._newest or self._error or self._closed, self._options.timeout)
-            newest, self._newest = self._newest, None
-            if self._closed:
-                return None
-            if newest is None:
-                raise self._error or SourceLostError(
-                    f"{self._info.name}: no picture within {self._options.timeout:g} s: the camera hangs or is cut off"
-                )
-        return self._decode(*newest)
+        parts = self._receiver.take()
+        return self._decode(*parts[-1]) if parts else None
 
     def interrupt(self) -> None:
-        """Cut the connection; a `read` that waits returns."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-        self._line.cut()
+        """Cut the connection; a `read` that waits returns None."""
+        self._receiver.interrupt()
 
     def close(self) -> None:
-        """Cut the connection and wait for the thread, which may still be looking up the host's name."""
-        self.interrupt()
-        if self._thread.ident is not None:
-            self._thread.join(1.0)
+        """Cut the connection and end the thread."""
+        self._receiver.close()
 
     def _decode(self, index: int, part: Part) -> Frame | Unreadable:
         name = f"{self._info.name}#{index}"
@@ -122,57 +102,46 @@ class MjpegSource:
         self._whole_ns = self._clock.now_ns()
         return Frame(image=image, index=index, captured_ns=part.started_ns, name=name)
 
-    def _receive(self) -> None:
-        error: EdgexError
+    def _explain(self, error: Exception) -> EdgexError:
+        if isinstance(error, OversizedPartError):
+            return SourceLostError(f"{self._info.name}: {error}")
+        return self._line.explain(error)
+
+    def _connect(self) -> Iterator[tuple[int, Part]]:
+        response = self._line.get()
         try:
-            for part in self._parts():
-                self._keep(part)
-                if self._closed:
-                    break
-            error = SourceLostError(f"{self._info.name}: the camera ended the stream")
-        except EdgexError as failure:
-            error = failure
-        except OversizedPartError as failure:
-            error = SourceLostError(f"{self._info.name}: {failure}")
-        except FAILURES as failure:
-            error = self._line.explain(failure)
-        with self._changed:
-            self._error = error
-            self._changed.notify_all()
+            parts = self._parts(response)
+        except EdgexError:
+            response.close()
+            raise
+        return enumerate(parts)
 
-    def _keep(self, part: Part) -> None:
-        with self._changed:
-            self._newest = (self._count, part)
-            self._count += 1
-            self._changed.notify_all()
-
-    def _parts(self) -> Iterator[Part]:
-        with closing(self._line.get()) as response:
-            boundary = response.headers.get_param("boundary")
-            kind = response.headers.get_content_type()
-            if kind.startswith("multipart/") and isinstance(boundary, str) and boundary.strip('-"'):
-                self._note_answer()
-                yield from self._stream(response, boundary.strip('"'))
-                return
-            if kind not in ("image/jpeg", "image/jpg"):
-                raise BadInputError(
-                    f"{self._info.name}: want an MJPEG stream (multipart/x-mixed-replace) or a JPEG, found {kind}: "
-                    "look up the stream's own address in the camera's manual"
-                )
-            self._note_answer()
-            yield self._snapshot(response)
-        yield from self._snapshots()
+    def _parts(self, response: http.client.HTTPResponse) -> Iterator[Part]:
+        boundary = response.headers.get_param("boundary")
+        kind = response.headers.get_content_type()
+        if kind.startswith("multipart/") and isinstance(boundary, str) and boundary.strip('-"'):
+            return self._stream(response, boundary.strip('"'))
+        if kind in ("image/jpeg", "image/jpg"):
+            return self._snapshots(response)
+        raise BadInputError(
+            f"{self._info.name}: want an MJPEG stream (multipart/x-mixed-replace) or a JPEG, found {kind}: "
+            "look up the stream's own address in the camera's manual"
+        )
 
     def _stream(self, response: http.client.HTTPResponse, boundary: str) -> Iterator[Part]:
         parser = PartParser(boundary.encode("latin-1", "replace"))
-        while data := response.read1(READ_BYTES):
-            yield from parser.feed(data, self._clock.now_ns())
+        with closing(response):
+            while data := response.read1(READ_BYTES):
+                yield from parser.feed(data, self._clock.now_ns())
 
-    def _snapshots(self) -> Iterator[Part]:
+    def _snapshots(self, response: http.client.HTTPResponse) -> Iterator[Part]:
         period_s = 1 / (self._options.fps or SNAPSHOT_FPS)
-        while not self._pause(period_s):
-            with closing(self._line.get()) as response:
+        while True:
+            with closing(response):
                 yield self._snapshot(response)
+            if self._receiver.pause(period_s):
+                return
+            response = self._line.get()
 
     def _snapshot(self, response: http.client.HTTPResponse) -> Part:
         started_ns = self._clock.now_ns()
@@ -180,15 +149,6 @@ class MjpegSource:
         if len(data) > MAX_PART_BYTES:
             raise OversizedPartError(f"a picture is longer than {MAX_PART_BYTES} bytes")
         return Part(data=data, started_ns=started_ns)
-
-    def _pause(self, seconds: float) -> bool:
-        with self._changed:
-            return self._changed.wait_for(lambda: self._closed, seconds)
-
-    def _note_answer(self) -> None:
-        with self._changed:
-            self._answered = True
-            self._changed.notify_all()
 
 
 def open_mjpeg(uri: str, clock: Clock) -> MjpegSource:
@@ -203,14 +163,3 @@ def open_mjpeg(uri: str, clock: Clock) -> MjpegSource:
     source = MjpegSource(url, options, clock=clock)
     source.open()
     return source
-
-
-def _context(options: MjpegOptions) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(cafile=options.ca)
-    except (OSError, ValueError) as error:
-        raise BadInputError(f"ca={options.ca}: want a file with a certificate in PEM, found none: {error}") from error
-    if options.verify == "no":
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
