@@ -246,7 +246,6 @@ def test_the_pattern_shows_each_shape() -> None:
         ("test://shapes?drop=5", "such as 5%"),
         ("test://shapes?freeze=3", "with its unit"),
         ("tset://shapes", "did you mean 'test'"),
-        ("rtsp://camera/1", "not in this version"),
         ("csi://0", "not in this version"),
         ("gst:videotestsrc", "not in this version"),
         ("0?szie=640x480", "did you mean 'size'"),

@@ -3,16 +3,15 @@
 import http.client
 import socket
 import ssl
-import threading
 import urllib.request
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 
 from edgex_runtime.errors import BadInputError, EdgexError, SourceLostError
 from edgex_runtime.sources.camera_url import CameraUrl
+from edgex_runtime.sources.network import Cord, explain
 
 SCHEMES = ("http", "https")
 # What a camera answers with when the address or the user is wrong, not when it is busy or starting.
@@ -23,16 +22,14 @@ FAILURES = (OSError, http.client.HTTPException, ValueError)
 
 
 class Line:
-    """Opens requests, and cuts the connections they hold; each of them may be waiting in another thread."""
+    """Opens requests; `cord` cuts the connection of the one that is open."""
 
     def __init__(self, url: CameraUrl, *, timeout_s: float, context: ssl.SSLContext | None = None) -> None:
         """Hold where to ask; `timeout_s` is for each single wait."""
         self._url = url
         self._timeout_s = timeout_s
         self._context = context
-        self._lock = threading.Lock()
-        self._socket: socket.socket | None = None
-        self._cut = False
+        self.cord = Cord()
 
     def get(self) -> http.client.HTTPResponse:
         """Ask once, redirects followed.
@@ -47,13 +44,6 @@ class Line:
         response: http.client.HTTPResponse = opener.open(self._url.address, timeout=self._timeout_s)
         return response
 
-    def cut(self) -> None:
-        """Make every wait end, now and later."""
-        with self._lock:
-            self._cut = True
-            if self._socket is not None:
-                _shut(self._socket)
-
     def explain(self, error: Exception) -> EdgexError:
         """An error of `get`, or of reading its response, in the words of this camera."""
         name = self._url.name
@@ -61,11 +51,6 @@ class Line:
             error.close()
             return self._explain_code(error.code)
         reason = error.reason if isinstance(error, URLError) else error
-        if isinstance(reason, ssl.SSLCertVerificationError):
-            return BadInputError(
-                f"{name}: its certificate cannot be verified ({reason.verify_message}): add #ca=FILE with the "
-                "certificate to trust, or #verify=no to do without"
-            )
         if isinstance(reason, http.client.InvalidURL):
             return BadInputError(f"{name}: want an address, this is none: write odd characters percent-encoded")
         if isinstance(reason, ValueError) and not isinstance(reason, OSError):
@@ -73,8 +58,7 @@ class Line:
                 f"{name}: its way to log in cannot be answered: use letters of ASCII in user and password, or set the "
                 "camera to Basic or Digest MD5"
             )
-        why = f"no answer within {self._timeout_s:g} s" if isinstance(reason, TimeoutError) else _words(reason)
-        return SourceLostError(f"{name}: {why}: is the camera on, and the address right?")
+        return explain(reason, name=name, timeout_s=self._timeout_s)
 
     def _explain_code(self, code: int) -> EdgexError:
         # In our words: the camera's may repeat an address with its secrets.
@@ -90,8 +74,8 @@ class Line:
 
     def _handlers(self) -> list[urllib.request.BaseHandler]:
         return [
-            _Plain(self._keep),
-            _Tls(self._keep, self._context or ssl.create_default_context()),
+            _Plain(self.cord.keep),
+            _Tls(self.cord.keep, self._context or ssl.create_default_context()),
             urllib.request.HTTPErrorProcessor(),
             urllib.request.HTTPDefaultErrorHandler(),
             _Redirects(),
@@ -106,12 +90,6 @@ class Line:
         root = "{0.scheme}://{0.netloc}/".format(urlsplit(self._url.address))
         passwords.add_password(None, root, *self._url.credentials)
         return [urllib.request.HTTPDigestAuthHandler(passwords), urllib.request.HTTPBasicAuthHandler(passwords)]
-
-    def _keep(self, connection: socket.socket) -> None:
-        with self._lock:
-            self._socket = connection
-            if self._cut:
-                _shut(connection)
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
@@ -151,18 +129,3 @@ def _kept(kind: type[http.client.HTTPConnection], keep: Callable[[socket.socket]
             keep(self.sock)
 
     return Connection
-
-
-def _shut(connection: socket.socket) -> None:
-    # Not closed: the number could be another file's before the thread that reads it looks again. Not by `SSLSocket`,
-    # which would let go of what that thread is using.
-    with suppress(OSError):
-        socket.socket.shutdown(connection, socket.SHUT_RDWR)
-
-
-def _words(reason: object) -> str:
-    if isinstance(reason, socket.gaierror):
-        return f"no such host ({reason.strerror})"
-    if isinstance(reason, OSError) and reason.strerror:
-        return reason.strerror
-    return type(reason).__name__

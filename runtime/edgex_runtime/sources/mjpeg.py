@@ -57,7 +57,7 @@ class MjpegSource:
                 name=url.name,
                 timeout_s=options.timeout,
                 connect=self._connect,
-                cut=self._line.cut,
+                cut=self._line.cord.cut,
                 explain=self._explain,
                 failures=FAILURES,
                 make_room=deque.clear,

@@ -48,12 +48,19 @@ SOURCES = {
         vendors=("simplejpeg",),
         extra="stream",
     ),
+    "rtsp": Entry(
+        opener="edgex_runtime.sources.rtsp:open_rtsp",
+        example="rtsp://camera/stream",
+        schemes=("rtsp", "rtsps"),
+        vendors=("av",),
+        extra="stream",
+    ),
     "test": Entry(opener="edgex_runtime.sources.pattern:open_pattern", example="test://shapes", schemes=("test",)),
 }
 # Third parties add a scheme by an entry point of this group, named after the scheme: "acme" opens `acme://…`.
 ENTRY_POINT_GROUP = "edgex.sources"
 # Schemes that the design names and this version does not have: they get a straight answer instead of "no such file".
-PLANNED = ("rtsp", "rtsps", "csi", "gst", "browser", "screen")
+PLANNED = ("csi", "gst", "browser", "screen")
 
 
 def open_source(uri: str, *, clock: Clock | None = None) -> Source:
