@@ -56,7 +56,8 @@ class Faults:
         for name, seconds in self.turns:
             if seconds >= self.every:
                 raise BadInputError(
-                    f"{uri}: {name}={seconds:g}s is not over before the next fault: want less than every={self.every:g}s"
+                    f"{uri}: {name}={seconds:g}s is not over before the next fault: "
+                    f"want less than every={self.every:g}s"
                 )
 
 
