@@ -57,6 +57,7 @@ SOURCES = {
     ),
     "test": Entry(opener="edgex_runtime.sources.pattern:open_pattern", example="test://shapes", schemes=("test",)),
 }
+WEBCAM = r"([0-9]{1,3}|/dev/video[0-9]{1,3}|/dev/v4l/by-(id|path)/[^?]+)(\?.*)?"
 # Third parties add a scheme by an entry point of this group, named after the scheme: "acme" opens `acme://…`.
 ENTRY_POINT_GROUP = "edgex.sources"
 # Schemes that the design names and this version does not have: they get a straight answer instead of "no such file".
@@ -82,7 +83,9 @@ def _find_opener(uri: str) -> Opener:
     path = Path(uri)
     scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*):(//)?", uri)
     exists = os.path.exists(uri)  # noqa: PTH110 - false, not OSError, for a name that no file can have
-    if re.fullmatch(r"([0-9]{1,3}|/dev/video[0-9]{1,3})(\?.*)?", uri) and not (exists and path.is_file()):
+    if re.fullmatch(r"([0-9]{1,3}|/dev/video[0-9]{1,3}|/dev/v4l/by-(id|path)/[^?]+)(\?.*)?", uri) and not (
+        exists and path.is_file()
+    ):
         return _load(SOURCES["webcam"])
     if exists and path.is_dir():
         return _load(SOURCES["folder"])

@@ -78,7 +78,7 @@ def pictures(*numbers: int) -> Callable[[], Iterator[bytes]]:
 
 
 @contextmanager
-def serve(answer: Callable[[str], Answer], tls: ssl.SSLContext | None = None) -> Iterator[Camera]:
+def serve(answer: Callable[[str], Answer], tls: ssl.SSLContext | None = None, *, port: int = 0) -> Iterator[Camera]:
     """Run a camera, by https where `tls` is given.
 
     `answer` is asked with each request's path and Authorization, such as ``/video Basic …``.
@@ -104,7 +104,7 @@ def serve(answer: Callable[[str], Answer], tls: ssl.SSLContext | None = None) ->
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     server.daemon_threads = False
     if tls is not None:
         server.socket = tls.wrap_socket(server.socket, server_side=True)
