@@ -21,7 +21,7 @@ from edgex_runtime.clock import SystemClock
 from edgex_runtime.errors import EdgexError
 from edgex_runtime.freshness import State
 from edgex_runtime.sources.registry import open_source
-from edgex_runtime.sources.source import Frame
+from edgex_runtime.sources.source import Frame, Source
 
 pytest.importorskip("simplejpeg", reason="pip install 'edgex[stream]'")
 
@@ -171,7 +171,7 @@ def run(camera: FailingCamera, start: Callable[[ExitStack, int], Camera]) -> Run
     return outcome
 
 
-def _open(reopen: Callable[[], object]) -> object:
+def _open(reopen: Callable[[], Source]) -> Source:
     while True:
         try:
             return reopen()

@@ -6,6 +6,7 @@ The options stand in the fragment, which no client sends: the camera's own ``?qu
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from edgex_runtime.address import shown
@@ -75,8 +76,12 @@ def parse_timeout(text: str) -> float:
     return value
 
 
+@cache
 def tls_context(ca: str | None, verify: str) -> ssl.SSLContext:
     """How an encrypted camera is held to its certificate.
+
+    Read once in a process: all the authorities that a machine trusts take half a megabyte, and a camera may be opened
+    again for ever.
 
     Args:
         ca: File with the certificate to trust; None trusts what this machine does.

@@ -10,7 +10,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 
 from edgex_runtime.errors import BadInputError, EdgexError, SourceLostError
-from edgex_runtime.sources.camera_url import CameraUrl
+from edgex_runtime.sources.camera_url import CameraUrl, tls_context
 from edgex_runtime.sources.network import Cord, explain
 
 SCHEMES = ("http", "https")
@@ -24,7 +24,7 @@ FAILURES = (OSError, http.client.HTTPException, ValueError)
 class Line:
     """Opens requests; `cord` cuts the connection of the one that is open."""
 
-    def __init__(self, url: CameraUrl, *, timeout_s: float, context: ssl.SSLContext | None = None) -> None:
+    def __init__(self, url: CameraUrl, *, timeout_s: float, context: ssl.SSLContext | None) -> None:
         """Hold where to ask; `timeout_s` is for each single wait."""
         self._url = url
         self._timeout_s = timeout_s
@@ -75,12 +75,16 @@ class Line:
     def _handlers(self) -> list[urllib.request.BaseHandler]:
         return [
             _Plain(self.cord.keep),
-            _Tls(self.cord.keep, self._context or ssl.create_default_context()),
+            _Tls(self.cord.keep, self._tls),
             urllib.request.HTTPErrorProcessor(),
             urllib.request.HTTPDefaultErrorHandler(),
             _Redirects(),
             *self._log_in(),
         ]
+
+    def _tls(self) -> ssl.SSLContext:
+        # None for a plain address, which may lead to an encrypted one.
+        return self._context or tls_context(None, "yes")
 
     def _log_in(self) -> list[urllib.request.BaseHandler]:
         if self._url.credentials is None:
@@ -111,15 +115,17 @@ class _Plain(urllib.request.HTTPHandler):
         return self.do_open(_kept(http.client.HTTPConnection, self._keep), req)
 
 
-class _Tls(urllib.request.HTTPSHandler):
-    def __init__(self, keep: Callable[[socket.socket], None], context: ssl.SSLContext) -> None:
-        super().__init__(context=context)
+class _Tls(urllib.request.AbstractHTTPHandler):
+    https_request = urllib.request.AbstractHTTPHandler.do_request_
+
+    def __init__(self, keep: Callable[[socket.socket], None], context: Callable[[], ssl.SSLContext]) -> None:
+        super().__init__()
         self._keep = keep
-        self._line_context = context
+        self._context = context
 
     def https_open(self, req: Any) -> Any:
         """Open by a connection that is known to the line."""
-        return self.do_open(_kept(http.client.HTTPSConnection, self._keep), req, context=self._line_context)
+        return self.do_open(_kept(http.client.HTTPSConnection, self._keep), req, context=self._context())
 
 
 def _kept(kind: type[http.client.HTTPConnection], keep: Callable[[socket.socket], None]) -> Any:

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from edgex_runtime.clock import Clock
 from edgex_runtime.errors import BadInputError, EdgexError, ImageError, SourceLostError
@@ -51,7 +52,9 @@ class MjpegSource:
         self._info = SourceInfo(name=url.name, live=True)
         self._options = options
         self._clock = clock
-        self._line = Line(url, timeout_s=options.timeout, context=tls_context(options.ca, options.verify))
+        asked = options.ca is not None or options.verify == "no" or urlsplit(url.address).scheme == "https"
+        context = tls_context(options.ca, options.verify) if asked else None
+        self._line = Line(url, timeout_s=options.timeout, context=context)
         self._receiver = Receiver(
             Wire(
                 name=url.name,

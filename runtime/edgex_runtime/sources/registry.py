@@ -55,17 +55,29 @@ SOURCES = {
         vendors=("av",),
         extra="stream",
     ),
+    "gst": Entry(
+        opener="edgex_runtime.sources.gstreamer:open_gst", example="'gst:v4l2src ! videoscale'", schemes=("gst",)
+    ),
+    "csi": Entry(opener="edgex_runtime.sources.csi:open_csi", example="csi://0", schemes=("csi",)),
+    "screen": Entry(
+        opener="edgex_runtime.sources.screen:open_screen",
+        example="screen://",
+        schemes=("screen",),
+        vendors=("mss",),
+        extra="screen",
+    ),
+    "stdin": Entry(opener="edgex_runtime.sources.stdin:open_stdin", example="'-?size=640x480'"),
     "test": Entry(opener="edgex_runtime.sources.pattern:open_pattern", example="test://shapes", schemes=("test",)),
 }
 WEBCAM = r"([0-9]{1,3}|/dev/video[0-9]{1,3}|/dev/v4l/by-(id|path)/[^?]+)(\?.*)?"
 # Third parties add a scheme by an entry point of this group, named after the scheme: "acme" opens `acme://…`.
 ENTRY_POINT_GROUP = "edgex.sources"
 # Schemes that the design names and this version does not have: they get a straight answer instead of "no such file".
-PLANNED = ("csi", "gst", "browser", "screen")
+PLANNED = ("browser",)
 
 
 def open_source(uri: str, *, clock: Clock | None = None) -> Source:
-    """Open a source: ``0``, ``/dev/video0``, ``file.mp4``, ``photos/``, ``'*.jpg'`` or ``test://shapes``.
+    """Open a source: ``0``, ``file.mp4``, ``photos/``, ``rtsp://camera/1``, ``test://shapes``; see docs/sources.md.
 
     Args:
         uri: What the user typed. A name that exists as a file or folder is that, whatever characters it holds.
@@ -87,6 +99,8 @@ def _find_opener(uri: str) -> Opener:
         exists and path.is_file()
     ):
         return _load(SOURCES["webcam"])
+    if re.fullmatch(r"-(\?.*)?", uri):
+        return _load(SOURCES["stdin"])
     if exists and path.is_dir():
         return _load(SOURCES["folder"])
     if exists:

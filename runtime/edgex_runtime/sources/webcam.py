@@ -88,7 +88,7 @@ class WebcamSource:
         return self._info
 
     def read(self) -> Frame | Unreadable | None:
-        """Wait for the camera's next frame; where the driver cannot be waited for, OpenCV gives up after ten seconds."""
+        """Wait for the next frame; where the driver cannot be waited for, OpenCV gives up after ten seconds."""
         if not self._capture.isOpened():
             return None
         waited = self._descriptor is None or wait_readable(self._descriptor, self._timeout_s, lambda: self._closing)
