@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgex_runtime.predictions import Prepared
-from edgex_runtime.sources.source import Frame, Source, SourceInfo, Unreadable
+from edgex_runtime.sources.source import Frame, Interruptible, Source, SourceInfo, Unreadable
 
 
 class AheadSource:
@@ -27,6 +27,11 @@ class AheadSource:
         """The next picture, prepared."""
         item = self._source.read()
         return replace(item, prepared=self._prepare(item.image)) if isinstance(item, Frame) else item
+
+    def interrupt(self) -> None:
+        """End a read that waits, where the source can."""
+        if isinstance(self._source, Interruptible):
+            self._source.interrupt()
 
     def close(self) -> None:
         """Close the source."""

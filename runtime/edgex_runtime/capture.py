@@ -1,25 +1,27 @@
 """The thread between a source and the model: of a live source it keeps the newest frame only, of a file every frame."""
 
 import logging
+import math
 import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from enum import Enum
 
+import numpy as np
+
+from edgex_runtime.backoff import Backoff
 from edgex_runtime.clock import Clock
-from edgex_runtime.errors import SourceLostError
-from edgex_runtime.freshness import FillerFilter, State, stale_after_ns
-from edgex_runtime.sources.source import Frame, Source, Unreadable
+from edgex_runtime.errors import BadInputError, SourceLostError
+from edgex_runtime.freshness import FillerFilter, Rhythm, State
+from edgex_runtime.sources.source import Frame, Interruptible, Source, Unreadable
 
 logger = logging.getLogger(__name__)
 
 FILE_QUEUE = 2
 """Frames read ahead of the model: enough to decode while it works, few enough to stay young."""
-BACKOFF_FIRST_S = 0.25
-BACKOFF_MAX_S = 4.0
-JOIN_S = 3.0
-"""How long `close` waits for a source that is inside its driver; such a read cannot be interrupted."""
+JOIN_S = 1.0
+"""How long `close` waits for a source that is inside its driver; Ctrl-C has two seconds in all."""
 
 
 class End(Enum):
@@ -41,24 +43,27 @@ class Capture:
         *,
         clock: Clock,
         reopen: Callable[[], Source] | None = None,
-        reconnect_s: float = 30.0,
+        reconnect_s: float | None = 30.0,
         changed: threading.Condition | None = None,
+        rng: np.random.Generator | None = None,
     ) -> None:
         """Store; the thread starts with the `with` block.
 
         Args:
             source: Open, and closed by this object.
             clock: The clock that stamps the source's frames.
-            reopen: Opens the source again after it was lost; None gives up at once.
-            reconnect_s: How long to go on trying.
+            reopen: Opens a live source again after it was lost; None gives up at once.
+            reconnect_s: How long a lost source may show nothing new before the run ends; None or infinity: for ever.
             changed: Notified at every change; several captures may share one, so that one thread can wait for all.
+            rng: For the pauses between two tries; by default another one in every process.
         """
         self._source = source
         self._clock = clock
         self._reopen = reopen
-        self._reconnect_s = reconnect_s
+        self._limit_s = math.inf if reconnect_s is None else reconnect_s
+        self._backoff = Backoff(rng or np.random.default_rng())
         self._live = source.info.live
-        self._stale_after_ns = stale_after_ns(source.info.fps)
+        self._rhythm = Rhythm(source.info.fps)
         self._capacity = 1 if self._live else FILE_QUEUE
         self._ready: deque[Frame | Unreadable] = deque()
         self._changed = changed or threading.Condition()
@@ -67,11 +72,13 @@ class Capture:
         self._stopping = False
         self._finished = False
         self._error: Exception | None = None
-        self._reconnecting = False
+        self._lost_ns: int | None = None
         self._news_ns = clock.now_ns()
         self._next_index = 0
         self._index_offset = 0
         self._dropped = 0
+        self._damaged = 0
+        self._reconnects = 0
 
     def __enter__(self) -> "Capture":
         self._news_ns = self._clock.now_ns()
@@ -82,9 +89,13 @@ class Capture:
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
+            source = self._source
+        if isinstance(source, Interruptible):
+            source.interrupt()
         self._thread.join(JOIN_S)
         if self._thread.is_alive():
-            logger.warning("%s: the driver does not answer; it is left behind", self._source.info.name)
+            # It ends by itself, and closes what it has opened, when the driver's own time limit has passed.
+            logger.warning("%s: does not answer; it is closed when it does", source.info.name)
 
     @property
     def dropped(self) -> int:
@@ -92,9 +103,19 @@ class Capture:
         return self._dropped
 
     @property
+    def damaged(self) -> int:
+        """Pictures of a live source that could not be decoded whole."""
+        return self._damaged
+
+    @property
+    def reconnects(self) -> int:
+        """How often a lost source came back with a new frame."""
+        return self._reconnects
+
+    @property
     def stale_after_s(self) -> float:
         """After how many seconds without a new frame the source counts as STALE."""
-        return self._stale_after_ns / 1e9
+        return self._rhythm.stale_after_ns / 1e9
 
     @property
     def has_news(self) -> bool:
@@ -103,10 +124,10 @@ class Capture:
 
     def state(self) -> State:
         """What the source is doing now; a file that is being read is LIVE."""
-        if self._reconnecting:
+        if self._lost_ns is not None:
             return State.RECONNECTING
         silent_ns = self._clock.now_ns() - self._news_ns
-        return State.STALE if self._live and silent_ns > self._stale_after_ns else State.LIVE
+        return State.STALE if self._live and silent_ns > self._rhythm.stale_after_ns else State.LIVE
 
     def take(self, *, timeout_s: float) -> Frame | Unreadable | End | None:
         """Wait for a frame that was not taken before.
@@ -118,7 +139,7 @@ class Capture:
             Exception: What the source raised, once all that it gave before has been taken.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._ready or self._finished, timeout_s)
+            self._changed.wait_for(lambda: self._ready or self._finished, min(timeout_s, threading.TIMEOUT_MAX))
             if self._ready:
                 item = self._ready.popleft()
                 self._changed.notify_all()
@@ -140,7 +161,8 @@ class Capture:
                 try:
                     item = self._source.read()
                 except SourceLostError as lost:
-                    self._reconnect(lost)
+                    if not self._stopping:
+                        self._reconnect(lost)
                     continue
                 if item is None:
                     break
@@ -155,46 +177,86 @@ class Capture:
                 self._changed.notify_all()
 
     def _offer(self, item: Frame | Unreadable) -> None:
-        if self._live and isinstance(item, Frame) and self._filler.is_filler(item.image):
-            return
         if self._index_offset:
             item = replace(item, index=item.index + self._index_offset)
+        self._next_index = item.index + 1
+        if self._live:
+            self._offer_newest(item)
+        else:
+            self._append(item)
+
+    def _offer_newest(self, item: Frame | Unreadable) -> None:
+        if isinstance(item, Unreadable):
+            self._damaged += 1
+            # Neither news of the source, nor worth a frame that waits.
+            with self._changed:
+                if not self._ready:
+                    self._append(item)
+            return
+        if self._filler.is_filler(item.image):
+            return
         with self._changed:
-            self._reconnecting = False
-            self._news_ns = self._clock.now_ns()
-            self._next_index = item.index + 1
-            if self._live and self._ready:
-                self._ready.clear()
-                self._dropped += 1
+            self._welcome()
+            self._dropped += sum(isinstance(waiting, Frame) for waiting in self._ready)
+            self._ready.clear()
+            self._append(item)
+
+    def _welcome(self) -> None:
+        """A new frame came: the source lives, and a later loss is another one."""
+        self._news_ns = self._clock.now_ns()
+        self._rhythm.beat(self._news_ns)
+        if self._lost_ns is not None:
+            self._lost_ns = None
+            self._reconnects += 1
+            self._backoff.reset()
+
+    def _append(self, item: Frame | Unreadable) -> None:
+        with self._changed:
             self._changed.wait_for(lambda: len(self._ready) < self._capacity or self._stopping)
             self._ready.append(item)
             self._changed.notify_all()
 
     def _reconnect(self, lost: SourceLostError) -> None:
-        """Open the source again, with growing pauses; raise `lost` when it stays away."""
-        if self._reopen is None:
+        """Open the source again, with growing pauses; raise when it shows nothing new within the limit.
+
+        A source that opens and fails at once is still lost: pauses and limit go on until a new frame came.
+        """
+        if self._reopen is None or not self._live:
             raise lost
         name = self._source.info.name
-        logger.warning("%s; trying to open it again for %g s", lost, self._reconnect_s)
-        self._reconnecting = True
         self._source.close()
-        lost_ns = self._clock.now_ns()
-        pause_s = BACKOFF_FIRST_S
-        while not self._pause(pause_s):
+        if self._lost_ns is None:
+            self._lost_ns = self._clock.now_ns()
+            limit = f"{self._limit_s:g} s" if math.isfinite(self._limit_s) else "as long as it takes"
+            logger.warning("%s; trying to open it again for %s", lost, limit)
+        elif self._left_s() <= 0:
+            raise self._gone(name, lost)
+        while not self._pause(min(self._backoff.next_s(), max(self._left_s(), 0.0))):
             try:
-                self._source = self._reopen()
-            except SourceLostError as error:
-                left_s = self._reconnect_s - (self._clock.now_ns() - lost_ns) / 1e9
-                if left_s <= 0:
-                    raise SourceLostError(
-                        f"{name}: lost, and not back within {self._reconnect_s:g} s: {error}"
-                    ) from lost
-                pause_s = min(2 * pause_s, BACKOFF_MAX_S, left_s)
+                source = self._reopen()
+            except (SourceLostError, BadInputError) as error:
+                # Also what would be the user's mistake at the start: the same words have opened this source before, so
+                # it is the camera that is not itself yet (a log-in page while it boots, another stream, half a file).
+                if self._left_s() <= 0:
+                    raise self._gone(name, error) from lost
                 continue
-            # It is back, but RECONNECTING until it has shown something new.
-            logger.warning("%s: is open again", name)
-            self._index_offset = self._next_index
+            self._take_over(source)
             return
+
+    def _take_over(self, source: Source) -> None:
+        """It is back, but RECONNECTING until it has shown something new."""
+        with self._changed:
+            self._source = source
+        self._rhythm = Rhythm(source.info.fps)
+        self._index_offset = self._next_index
+        logger.info("%s: is open again", source.info.name)
+
+    def _left_s(self) -> float:
+        lost_ns = self._clock.now_ns() if self._lost_ns is None else self._lost_ns
+        return self._limit_s - (self._clock.now_ns() - lost_ns) / 1e9
+
+    def _gone(self, name: str, error: Exception) -> SourceLostError:
+        return SourceLostError(f"{name}: lost, and not back within {self._limit_s:g} s: {error}")
 
     def _pause(self, seconds: float) -> bool:
         """Wait; True at once when the run is stopping."""

@@ -1,6 +1,7 @@
 """Time as a thing that can be handed in: the frame loop and its tests read the same clock."""
 
 import time
+from dataclasses import dataclass
 from typing import Protocol
 
 
@@ -16,8 +17,9 @@ class Clock(Protocol):
         ...
 
 
+@dataclass(frozen=True)
 class SystemClock:
-    """The machine's own `CLOCK_MONOTONIC`, which is also what V4L2 stamps its frames with."""
+    """The machine's own `CLOCK_MONOTONIC`, which is also what V4L2 stamps its frames with. All of them are equal."""
 
     def now_ns(self) -> int:
         """Nanoseconds since boot, suspends left out."""

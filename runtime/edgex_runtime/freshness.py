@@ -1,12 +1,20 @@
 """Whether what a live source shows is news: filler is told from frames, and a camera that hangs from one that lives."""
 
+from collections import deque
 from enum import Enum
+from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
 
 STALE_PERIODS = 3
 STALE_MIN_S = 0.5
+STALE_MAX_S = 3600.0
+"""Even of a source that says it gives one frame a day."""
+UNKNOWN_PERIOD_S = 1.0
+"""Assumed of a source that does not say its rate, until its frames have."""
+RHYTHM_INTERVALS = 15
+RHYTHM_ENOUGH = 3
 # Every 8th pixel of every 8th row: on a real camera, noise alone changes this sample from frame to frame.
 SAMPLE_STEP = 8
 
@@ -26,18 +34,45 @@ class State(str, Enum):
     """The source came to its end."""
 
 
-def stale_after_ns(fps: float | None) -> int:
-    """How long a source may show nothing new: three frame periods, and half a second at least.
+def stale_after_ns(period_s: float) -> int:
+    """How long a source with a frame each `period_s` may show nothing new: three periods, and half a second at least.
 
-    >>> stale_after_ns(30) == 500_000_000, stale_after_ns(2) == 1_500_000_000, stale_after_ns(None) == 500_000_000
-    (True, True, True)
+    >>> stale_after_ns(1 / 30) == 500_000_000, stale_after_ns(0.5) == 1_500_000_000
+    (True, True)
     """
-    period_s = 1 / fps if fps else 0.0
-    return round(max(STALE_PERIODS * period_s, STALE_MIN_S) * 1e9)
+    return round(min(max(STALE_PERIODS * period_s, STALE_MIN_S), STALE_MAX_S) * 1e9)
+
+
+class Rhythm:
+    """How far apart a source's frames are: as they came, or, before enough have come, as the source says.
+
+    A camera that announces 30 frames a second gives 7 in the dark; many network streams announce nothing, or 25.
+    """
+
+    def __init__(self, fps: float | None) -> None:
+        """Begin with the nominal rate; None where there is none."""
+        # `1 / fps` of the smallest floats is infinite, which no integer holds; the limit's own maximum is far below.
+        self._stale_after_ns = stale_after_ns(1 / max(fps, 1e-9) if fps else UNKNOWN_PERIOD_S)
+        self._intervals_ns: deque[int] = deque(maxlen=RHYTHM_INTERVALS)
+        self._last_ns: int | None = None
+
+    def beat(self, now_ns: int) -> None:
+        """A new frame came at `now_ns`."""
+        if self._last_ns is not None:
+            self._intervals_ns.append(now_ns - self._last_ns)
+        self._last_ns = now_ns
+        if len(self._intervals_ns) >= RHYTHM_ENOUGH:
+            # The median: one freeze changes nothing.
+            self._stale_after_ns = stale_after_ns(median(self._intervals_ns) / 1e9)
+
+    @property
+    def stale_after_ns(self) -> int:
+        """How long the source may show nothing new; may be asked by another thread than the one that beats."""
+        return self._stale_after_ns
 
 
 class FillerFilter:
-    """Tells frames from what drivers deliver in their place: the last frame once more, or plain black."""
+    """Tells frames from what drivers deliver in their place: the last frame once more, plain black or green."""
 
     def __init__(self) -> None:
         self._last: NDArray[np.uint8] | None = None
@@ -49,11 +84,12 @@ class FillerFilter:
             image: (H, W, 3) uint8; kept until the next call.
 
         Returns:
-            Whether every value is zero (a sensor has noise even in the dark, a failed decoder has none), or every byte
-            is that of the last picture. Both are decided exactly; the sample only makes the usual answer cheap.
+            Whether every byte is that of the last picture, or the picture is what an empty buffer looks like: black, or
+            one green, which is YUV's zero. A sensor has noise even in the dark. All are decided exactly; the sample
+            only makes the usual answer cheap.
         """
         sample = image[::SAMPLE_STEP, ::SAMPLE_STEP]
-        if not sample.any() and not image.any():
+        if _is_blank(sample) and _is_blank(image):
             return True
         last = self._last
         if last is not None and last.shape == image.shape:
@@ -62,3 +98,8 @@ class FillerFilter:
                 return True
         self._last = image
         return False
+
+
+def _is_blank(image: NDArray[np.uint8]) -> bool:
+    green = int(image[0, 0, 1])
+    return not image[:, :, 0].any() and not image[:, :, 2].any() and bool((image[:, :, 1] == green).all())

@@ -246,9 +246,14 @@ def test_the_pattern_shows_each_shape() -> None:
         ("test://shapes?drop=5", "such as 5%"),
         ("test://shapes?freeze=3", "with its unit"),
         ("tset://shapes", "did you mean 'test'"),
-        ("rtsp://camera/1", "not in this version"),
-        ("csi://0", "not in this version"),
-        ("gst:videotestsrc", "not in this version"),
+        ("browser://", "not in this version"),
+        ("csi://0", "want a Raspberry Pi or an NVIDIA Jetson"),
+        ("csi://x", "as in csi://0"),
+        ("gst:", "want a pipeline"),
+        ("gst:videotestsrc pattern='x", "quotation mark"),
+        ("-", "say their size"),
+        ("-?size=640x480&format=rgb", "want rgb24 or bgr24"),
+        ("-?size=641x480&format=nv12", "even width"),
         ("0?szie=640x480", "did you mean 'size'"),
         ("no*such?file", "no file matches"),
         ("", "no such file"),
@@ -258,6 +263,15 @@ def test_the_pattern_shows_each_shape() -> None:
 def test_what_cannot_be_opened_is_refused_with_the_nearest_that_can(uri: str, message: str) -> None:
     with pytest.raises(BadInputError, match=message):
         open_source(uri)
+
+
+@pytest.mark.parametrize(
+    "uri", ["rstp://admin:s3cret@camera/1", "admin:s3cret@camera/1", "browser://admin:s3cret@x", "x?password=s3cret@"]
+)
+def test_a_refusal_does_not_tell_the_password(uri: str) -> None:
+    with pytest.raises(BadInputError) as refused:
+        open_source(uri)
+    assert "s3cret" not in str(refused.value)
 
 
 def test_a_misspelt_file_is_answered_with_the_right_one(bar_video: Callable[..., Path]) -> None:

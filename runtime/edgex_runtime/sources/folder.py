@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from edgex_runtime.address import shown
 from edgex_runtime.clock import Clock
 from edgex_runtime.errors import BadInputError, ImageError
 from edgex_runtime.image import is_image_file, read_image
@@ -74,5 +75,5 @@ def open_folder(uri: str, clock: Clock) -> FolderSource:
         wanted = "no file matches this pattern; quote it, so that the shell leaves it alone"
     files = sorted(((name, file) for name, file in found if file.is_file()), key=lambda item: natural_key(item[0]))
     if not files:
-        raise BadInputError(f"{uri}: {wanted}")
-    return FolderSource(files, name=uri, clock=clock)
+        raise BadInputError(f"{shown(uri)}: {wanted}")
+    return FolderSource(files, name=shown(uri), clock=clock)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from urllib.parse import parse_qsl
 
+from edgex_runtime.address import shown
 from edgex_runtime.errors import BadInputError
 
 Size = tuple[int, int]
@@ -19,12 +20,13 @@ def parse_options(query: str, known: Mapping[str, Callable[[str], object]], *, w
     Args:
         query: What stands after the `?`; may be empty.
         known: Option to the function that parses its value, or raises ValueError saying what it wants.
-        where: The whole URI, for the messages.
+        where: The whole URI, for the messages, which hide its secrets.
 
     Raises:
         BadInputError: If an option is unknown, stands twice, or has a value that is not one.
     """
     values: dict[str, object] = {}
+    where = shown(where)
     for key, text in parse_qsl(query, keep_blank_values=True):
         if key not in known:
             raise BadInputError(f"{where}: unknown option {key!r}; {nearest(key, known)}")
@@ -103,6 +105,17 @@ def parse_seed(text: str) -> int:
     if re.fullmatch(r"[0-9]{1,18}", text) is None:
         raise ValueError("want a whole number of 0 or more")
     return int(text)
+
+
+def parse_choice(*choices: str) -> Callable[[str], str]:
+    """A parser that takes one of `choices` and nothing else."""
+
+    def parse(text: str) -> str:
+        if text not in choices:
+            raise ValueError(f"want {' or '.join(choices)}")
+        return text
+
+    return parse
 
 
 def _number(text: str) -> float:

@@ -1,7 +1,7 @@
 """The seam between edgex and whatever gives pictures: three members, one file a kind of source."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,7 +63,11 @@ class SourceInfo:
 
 
 class Source(Protocol):
-    """Where pictures come from; opening one raises `BadInputError` or `SourceLostError`. One thread at a time reads."""
+    """Where pictures come from; opening one raises `BadInputError` or `SourceLostError`. One thread at a time reads.
+
+    Opening and reading have time limits. A live source never gives a picture that was not decoded whole: that is
+    `Unreadable`. Its messages and names show its address by `edgex_runtime.address.shown`.
+    """
 
     @property
     def info(self) -> SourceInfo:
@@ -83,4 +87,13 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Let go of the device or file; a second call does nothing."""
+        ...
+
+
+@runtime_checkable
+class Interruptible(Protocol):
+    """A source whose `read` may wait for long, and can be told not to."""
+
+    def interrupt(self) -> None:
+        """Called by another thread: a `read` that waits returns None or raises soon, and so do all later ones."""
         ...

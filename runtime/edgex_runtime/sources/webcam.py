@@ -1,7 +1,9 @@
-"""A V4L2 camera by OpenCV: an index or a device file, and plain words when it is not there."""
+"""A V4L2 camera by OpenCV: an index, a device file or its stable name, and plain words when it is not there."""
 
 import os
 import re
+import select
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,52 +11,105 @@ import cv2
 
 from edgex_runtime.clock import Clock
 from edgex_runtime.errors import SourceLostError
+from edgex_runtime.sources.camera_url import TIMEOUT_S, parse_timeout
 from edgex_runtime.sources.options import MAX_FPS, Size, parse_fps, parse_options, parse_size
-from edgex_runtime.sources.source import Frame, SourceInfo
+from edgex_runtime.sources.source import Frame, SourceInfo, Unreadable
 
 # A driver stamp older than this, or from the future, is of another clock than ours.
 MAX_STAMP_AGE_NS = 5_000_000_000
+WAIT_S = 0.2
+"""Longest wait for a frame before the camera looks whether it is being closed."""
+DEV, SYS = Path("/dev"), Path("/sys/class/video4linux")
+
+
+def parse_format(text: str) -> str:
+    """Four letters, as V4L2 names pixel formats.
+
+    >>> parse_format("MJPG")
+    'MJPG'
+    """
+    if re.fullmatch(r"[A-Z0-9]{3,4}", text) is None:
+        raise ValueError("want V4L2's name of a pixel format, such as MJPG or YUYV (`v4l2-ctl --list-formats-ext`)")
+    return text.ljust(4)
+
+
+OPTIONS: dict[str, Callable[[str], object]] = {
+    "size": parse_size,
+    "fps": parse_fps,
+    "format": parse_format,
+    "timeout": parse_timeout,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebcamOptions:
-    """What a user may ask of the driver; None leaves it at its default."""
+    """What a user may ask of the driver; None leaves it at its default.
+
+    Attributes:
+        size: Width and height in pixels.
+        fps: Frames per second.
+        format: How the camera sends its pixels; MJPG is often the only one with a high size at a high rate.
+        timeout: Seconds in which the next frame has to come.
+    """
 
     size: Size | None = None
     fps: float | None = None
+    format: str | None = None
+    timeout: float = TIMEOUT_S
 
 
 class WebcamSource:
     """Reads an opened camera."""
 
-    def __init__(self, capture: cv2.VideoCapture, *, device: Path, clock: Clock) -> None:
-        """Take over an opened `capture`."""
+    def __init__(
+        self, capture: cv2.VideoCapture, *, device: Path, descriptor: int | None, timeout_s: float, clock: Clock
+    ) -> None:
+        """Take over an opened `capture`.
+
+        Args:
+            capture: Open.
+            device: Its file.
+            descriptor: Under which this process holds that file; None where that is not known.
+            timeout_s: How long a frame may take.
+            clock: Stamps the frames.
+        """
         fps = capture.get(cv2.CAP_PROP_FPS)
         self._info = SourceInfo(name=str(device), live=True, fps=fps if 0 < fps <= MAX_FPS else None)
         self._capture = capture
+        self._descriptor = descriptor
+        self._timeout_s = timeout_s
         self._clock = clock
         self._index = 0
+        self._closing = False
 
     @property
     def info(self) -> SourceInfo:
         """Live; the rate that the driver reports."""
         return self._info
 
-    def read(self) -> Frame | None:
-        """Wait for the camera's next frame; OpenCV gives up after ten seconds of silence."""
+    def read(self) -> Frame | Unreadable | None:
+        """Wait for the next frame; where the driver cannot be waited for, OpenCV gives up after ten seconds."""
         if not self._capture.isOpened():
             return None
-        if not self._capture.grab():
+        waited = self._descriptor is None or wait_readable(self._descriptor, self._timeout_s, lambda: self._closing)
+        if self._closing:
+            return None
+        if not waited or not self._capture.grab():
             raise SourceLostError(f"{self._info.name}: the camera stopped sending: is it still plugged in? {found()}")
         captured_ns = stamp_ns(self._capture.get(cv2.CAP_PROP_POS_MSEC), self._clock.now_ns())
         decoded, image_bgr = self._capture.retrieve()
-        if not decoded:
-            raise SourceLostError(f"{self._info.name}: the camera sent a frame that cannot be decoded")
         index = self._index
         self._index += 1
-        image = cv2.cvtColor(image_bgr, cv2.COLOR_BGR2RGB)
         name = f"{self._info.name}#{index}"
+        if not decoded:
+            error = f"{name}: the camera sent a frame that cannot be decoded"
+            return Unreadable(index=index, captured_ns=captured_ns, name=name, error=error)
+        image = cv2.cvtColor(image_bgr, cv2.COLOR_BGR2RGB)
         return Frame(image=image, index=index, captured_ns=captured_ns, name=name)  # type: ignore[arg-type]
+
+    def interrupt(self) -> None:
+        """End a `read` that waits."""
+        self._closing = True
 
     def close(self) -> None:
         """Let go of the camera."""
@@ -71,21 +126,45 @@ def stamp_ns(driver_ms: float, now_ns: int) -> int:
     return driver_ns if 0 < driver_ns <= now_ns and now_ns - driver_ns <= MAX_STAMP_AGE_NS else now_ns
 
 
+def wait_readable(descriptor: int, timeout_s: float, stop: Callable[[], bool]) -> bool:
+    """Wait until a read of `descriptor` would not wait, or fails at once; False when time is up or `stop` says so."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    waited_s = 0.0
+    while not stop() and waited_s < timeout_s:
+        wait_s = min(WAIT_S, timeout_s - waited_s)
+        # A camera that does not stream yet answers POLLERR; OpenCV's first grab starts it.
+        if poll.poll(wait_s * 1000):
+            return True
+        waited_s += wait_s
+    return False
+
+
 def open_webcam(uri: str, clock: Clock) -> WebcamSource:
-    """Open ``0`` or ``/dev/video0``, with ``?size=1280x720&fps=30`` where the driver's default is not wanted.
+    """Open ``0``, ``/dev/video0`` or ``/dev/v4l/by-id/…``, with ``?size=1280x720&fps=30&format=MJPG&timeout=5s``.
 
     Raises:
         BadInputError: If an option is unknown.
         SourceLostError: If the camera is not there, may not be opened, or does not answer.
     """
     name, _, query = uri.partition("?")
-    known = {"size": parse_size, "fps": parse_fps}
-    options = WebcamOptions(**parse_options(query, known, where=uri))  # type: ignore[arg-type]
+    options = WebcamOptions(**parse_options(query, OPTIONS, where=uri))  # type: ignore[arg-type]
     device = Path(name) if name.startswith("/") else Path(f"/dev/video{int(name)}")
     _check(device)
-    capture = cv2.VideoCapture(str(device), cv2.CAP_V4L2)
+    held = descriptors_of(device)
+    capture = cv2.VideoCapture(str(device.resolve()), cv2.CAP_V4L2)
     if not capture.isOpened():
         raise SourceLostError(f"{device}: is there but does not answer: another program may hold it; {found()}")
+    _configure(capture, options)
+    new = descriptors_of(device) - held
+    descriptor = new.pop() if len(new) == 1 else None
+    return WebcamSource(capture, device=device, descriptor=descriptor, timeout_s=options.timeout, clock=clock)
+
+
+def _configure(capture: cv2.VideoCapture, options: WebcamOptions) -> None:
+    # The format first: it decides which sizes there are, and the size which rates.
+    if options.format is not None:
+        capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*options.format))
     if options.size is not None:
         capture.set(cv2.CAP_PROP_FRAME_WIDTH, options.size[0])
         capture.set(cv2.CAP_PROP_FRAME_HEIGHT, options.size[1])
@@ -93,13 +172,36 @@ def open_webcam(uri: str, clock: Clock) -> WebcamSource:
         capture.set(cv2.CAP_PROP_FPS, options.fps)
     # One buffer: a frame that waits in the driver is a frame that ages.
     capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
-    return WebcamSource(capture, device=device, clock=clock)
 
 
-def found() -> str:
-    """The cameras that exist, in words."""
-    devices = sorted(Path("/dev").glob("video*"), key=lambda path: int(re.sub(r"\D", "", path.name) or 0))
-    return f"here are {', '.join(map(str, devices))}" if devices else "no /dev/video* is here: no camera is plugged in"
+def descriptors_of(device: Path) -> set[int]:
+    """Under which numbers this process holds a file: OpenCV does not tell its own."""
+    real = device.resolve()
+    numbers = set()
+    for link in Path("/proc/self/fd").iterdir():
+        try:
+            if link.readlink() == real:
+                numbers.add(int(link.name))
+        except OSError:
+            continue
+    return numbers
+
+
+def found(dev: Path = DEV, sys: Path = SYS) -> str:
+    """The cameras that exist, in words, each with what it calls itself."""
+    devices = sorted(dev.glob("video*"), key=lambda path: int(re.sub(r"\D", "", path.name) or 0))
+    if not devices:
+        return "no /dev/video* is here: no camera is plugged in"
+    stable = sorted(str(path) for path in (dev / "v4l" / "by-id").glob("*"))
+    words = f"here are {', '.join(f'{device}{_called(sys / device.name)}' for device in devices)}"
+    return f"{words}; by names that stay: {', '.join(stable)}" if stable else words
+
+
+def _called(entry: Path) -> str:
+    try:
+        return f" ({(entry / 'name').read_text(errors='replace').strip()})"
+    except OSError:
+        return ""
 
 
 def _check(device: Path) -> None:
