@@ -283,7 +283,7 @@ def _keep(tuning: Tuning, models: Sequence[Path]) -> list[Path]:
     for model in models:
         own = choose([row for row in tuning.rows if row.candidate.model == str(model)])
         is_choice = tuning.choice is not None and tuning.choice.model == str(model)
-        best = tuning.choice if is_choice else own and own.candidate
+        best = tuning.choice if is_choice else own.candidate if own else None
         if best is None:
             continue
         tuned = Tuned(
