@@ -22,6 +22,7 @@ from edgex_runtime.errors import (
     DeviceUnavailableError,
     EdgexError,
     MissingExtraError,
+    SpecError,
 )
 from edgex_runtime.golden import load_golden_images
 from edgex_runtime.model import Model
@@ -148,7 +149,12 @@ def parse_runs(text: str, *, where: str) -> tuple[EngineRun, ...]:
     Raises:
         SpecError: If it is something else.
     """
-    rows = json.loads(text.strip().splitlines()[-1])
+    try:
+        rows = json.loads((text.strip().splitlines() or [""])[-1])
+    except ValueError as error:
+        raise SpecError(f"{where}: want engine runs as JSON in the last line, got {text[-80:]!r}") from error
+    if not isinstance(rows, list):
+        raise SpecError(f"{where}: want a list of engine runs, got {rows!r:.80}")
     return tuple(from_plain(EngineRun, row, where=where) for row in rows)
 
 

@@ -159,7 +159,7 @@ def _cpu_facts(machine: Machine) -> Dict[str, Any]:
     folder = "/sys/devices/system/cpu/cpu0/cpufreq/"
     khz = machine.text(folder + "cpuinfo_max_freq")
     return {
-        "model": first.get("model name") or _arm_model(cores),
+        "model": _arm_model(cores) or first.get("model name", ""),
         "cores": len(cores) or os.cpu_count() or 1,
         "usable": len(os.sched_getaffinity(0)) if machine.is_real else len(cores),
         "features": [flag for flag in sorted(flags) if FEATURES.fullmatch(flag)],
@@ -170,7 +170,7 @@ def _cpu_facts(machine: Machine) -> Dict[str, Any]:
 
 def _arm_model(cores: List[Dict[str, str]]) -> str:
     parts = [core.get("CPU implementer", "") + "/" + core.get("CPU part", "") for core in cores]
-    return " + ".join(sorted({ARM_PARTS.get(part, part) for part in parts if part != "/"}))
+    return " + ".join(sorted({ARM_PARTS[part] for part in parts if part in ARM_PARTS}))
 
 
 def _memory_facts(machine: Machine) -> Dict[str, Any]:

@@ -255,7 +255,7 @@ def load_profile(name: str, folders: Sequence[Path] | None = None) -> Profile:
 
 
 def all_profiles(folders: Sequence[Path] | None = None) -> tuple[Profile, ...]:
-    """Every board that is known, by name.
+    """Every board that is known: the user's own first, by name, since they win where a machine is both.
 
     Args:
         folders: Further TOML files, which stand in for shipped ones of the same name; by default those of
@@ -269,9 +269,14 @@ def all_profiles(folders: Sequence[Path] | None = None) -> tuple[Profile, ...]:
     for folder in own:
         if not folder.is_dir():
             raise BadInputError(f"{folder}: want a folder of profiles (*.toml), it is none")
-    files = [file for folder in (_SHIPPED_FOLDER, *own) for file in sorted(folder.glob("*.toml"))]
-    found = {profile.name: profile for profile in map(read_profile, files)}
-    return tuple(found[name] for name in sorted(found))
+    theirs = _read_folders(own)
+    ours = {name: profile for name, profile in _read_folders([_SHIPPED_FOLDER]).items() if name not in theirs}
+    return (*theirs.values(), *ours.values())
+
+
+def _read_folders(folders: Sequence[Path]) -> dict[str, Profile]:
+    files = [file for folder in folders for file in folder.glob("*.toml")]
+    return {file.stem: read_profile(file) for file in sorted(files, key=lambda file: file.stem)}
 
 
 def read_profile(path: Path) -> Profile:

@@ -281,14 +281,16 @@ def _keep(tuning: Tuning, models: Sequence[Path]) -> list[Path]:
     """For each file its own best way, where there is one."""
     files, machine = [], machine_fingerprint()
     for model in models:
-        best = choose([row for row in tuning.rows if row.candidate.model == str(model)])
+        own = choose([row for row in tuning.rows if row.candidate.model == str(model)])
+        is_choice = tuning.choice is not None and tuning.choice.model == str(model)
+        best = tuning.choice if is_choice else own.candidate if own else None
         if best is None:
             continue
         tuned = Tuned(
             artifact=artifact_sha256(model),
             machine=machine,
-            best=best.candidate,
-            is_choice=best.candidate == tuning.choice,
+            best=best,
+            is_choice=is_choice,
             table=tuning.rows,
             wanted=tuning.limits,
             date=datetime.now(timezone.utc).isoformat(timespec="seconds"),

@@ -4,14 +4,14 @@ The network of tests/runtime/conftest.py in every format, fp32 and int8, each se
 that its own engine gives here.
 """
 
-import sys
+import runpy
 import warnings
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from ai_edge_quantizer import quantizer, recipe
-from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
 import edgex_devices
 from edgex_runtime.engines.engine import EngineOptions
@@ -22,28 +22,35 @@ from edgex_runtime.preprocess import to_input
 from edgex_runtime.selftest import record_golden
 from edgex_runtime.spec import InputSpec, ModelSpec, Normalise, Resize
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "runtime"))
-from conftest import LABELS, SIDE, random_weights, write_onnx, write_openvino, write_tflite
-
+SIDE = 32
 FOLDER = Path(edgex_devices.__file__).with_name("tiny")
 SPEC = ModelSpec(
     name="tiny",
-    labels=LABELS,
+    labels=("daisy", "dandelion", "rose of sharon", "sunflower", "tulip"),
     input=InputSpec(height=SIDE, width=SIDE),
     resize=Resize(mode="crop", crop_fraction=0.875),
     normalise=Normalise(mean=(123.0, 117.0, 104.0), std=(58.0, 57.0, 57.0)),
 )
 
 
-class GoldenImages(CalibrationDataReader):
-    def __init__(self) -> None:
-        self.batches = iter([{"image": to_input([image.image], SPEC)} for image in load_golden_images()])
+class GoldenImages:
+    """onnxruntime's calibration reader, by its shape."""
 
-    def get_next(self):  # type: ignore[no-untyped-def]
+    def __init__(self) -> None:
+        self.batches: Iterator[dict[str, Any]] = iter([{"image": batch} for batch in golden_batches()])
+
+    def get_next(self) -> dict[str, Any] | None:
         return next(self.batches, None)
 
 
+def golden_batches() -> list[Any]:
+    return [to_input([image.image], SPEC) for image in load_golden_images()]
+
+
 def quantise_onnx(source: Path, path: Path) -> None:
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+
+    CalibrationDataReader.register(GoldenImages)
     quantize_static(
         source,
         path,
@@ -58,19 +65,22 @@ def quantise_onnx(source: Path, path: Path) -> None:
 
 
 def quantise_tflite(source: Path, path: Path) -> None:
+    from ai_edge_quantizer import quantizer, recipe
+
     quantiser = quantizer.Quantizer(str(source), recipe.static_wi8_ai8())
-    images = [{"args_0": to_input([image.image], SPEC)} for image in load_golden_images()]
-    quantiser.quantize(quantiser.calibrate({"serving_default": images})).export_model(str(path), overwrite=True)
+    ranges = quantiser.calibrate({"serving_default": [{"args_0": batch} for batch in golden_batches()]})
+    quantiser.quantize(ranges).export_model(str(path), overwrite=True)
 
 
 def main() -> None:
     FOLDER.mkdir(exist_ok=True)
-    weights = random_weights(SPEC, np.random.default_rng(7))
-    plain = write_onnx(FOLDER / "tiny.onnx", weights)
-    tflite = write_tflite(FOLDER / "tiny.tflite", weights)
+    makers = runpy.run_path(str(Path(__file__).resolve().parents[1] / "runtime" / "conftest.py"))
+    weights = makers["random_weights"](SPEC, np.random.default_rng(7))
+    plain = makers["write_onnx"](FOLDER / "tiny.onnx", weights)
+    tflite = makers["write_tflite"](FOLDER / "tiny.tflite", weights)
     quantise_onnx(plain, FOLDER / "tiny-int8.onnx")
     quantise_tflite(tflite, FOLDER / "tiny-int8.tflite")
-    write_openvino(FOLDER / "tiny.xml", plain)
+    makers["write_openvino"](FOLDER / "tiny.xml", plain)
     for path in sorted(FOLDER.iterdir()):
         if path.suffix == ".bin":
             continue

@@ -155,6 +155,11 @@ def test_a_group_joined_but_not_logged_into_asks_for_a_new_login(healthy: Facts)
     assert "log out" in found.mend
 
 
+def test_a_python_that_is_too_old_is_said_once(healthy: Facts) -> None:
+    facts = part("python", version="3.7.3")(packages()(healthy))
+    assert [finding.check for finding in findings(facts) if finding.severity != "ok"] == ["python"]
+
+
 def test_an_x86_cpu_is_judged_by_its_own_instructions(healthy: Facts) -> None:
     pc = part("system", machine="x86_64")(part("cpu", features=("avx2", "avx512_vnni"))(healthy))
     assert any("AVX-512 VNNI for int8" in finding.what for finding in findings(pc, "x86-64"))

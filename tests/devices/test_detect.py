@@ -1,7 +1,9 @@
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from edgex_devices import profile as profile_module
 from edgex_devices.detect import detect
 from edgex_devices.facts import Facts
 from edgex_devices.profile import Profile, all_profiles
@@ -74,3 +76,10 @@ def test_takes_the_system_of_that_python_where_the_name_says_nothing(pi5: Facts)
 
 def test_an_unknown_architecture_is_no_board(pi5: Facts) -> None:
     assert detect(on(pi5, machine="riscv64"), SHIPPED) is None
+
+
+def test_a_users_own_board_wins_over_one_of_ours_that_is_recognised_as_well(pi5: Facts, tmp_path: Path) -> None:
+    ours = next(profile for profile in SHIPPED if profile.name == "raspberry-pi-5")
+    text = (Path(profile_module.__file__).with_name("profiles") / f"{ours.name}.toml").read_text(encoding="utf-8")
+    (tmp_path / "zoo.toml").write_text(text.replace(f'name = "{ours.name}"', 'name = "zoo"'), encoding="utf-8")
+    assert name(detect(pi5, all_profiles([tmp_path]))) == "zoo"

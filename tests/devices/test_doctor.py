@@ -152,6 +152,15 @@ def test_a_host_without_edgex_is_examined_all_the_same(ssh_config: Path) -> None
     assert "engines were not tried: edgex is not installed" in result.stdout
 
 
+def test_detect_asks_a_host(ssh_config: Path) -> None:
+    here, there = (
+        json.loads(run("devices", "detect", "--json", *where).stdout)
+        for where in ((), ("--host", "board", "--ssh-config", ssh_config))
+    )
+    assert there["facts"]["cpu"] == here["facts"]["cpu"]
+    assert there["profile"] == here["profile"]
+
+
 def test_a_python_that_is_not_on_the_host_is_named(ssh_config: Path) -> None:
     result = run("doctor", "--host", "board", "--ssh-config", ssh_config, "--python", "/no/python")
     assert "board: there is no /no/python" in str(result.exception)

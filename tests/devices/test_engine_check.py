@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from edgex_devices import engine_check
 from edgex_devices.engine_check import RUNS, EngineRun, parse_runs, run_all, run_here
 from edgex_runtime.engines.registry import ENGINES, Entry
+from edgex_runtime.errors import SpecError
 from edgex_runtime.metadata.registry import check_seal, read_spec, write_spec
 from edgex_runtime.spec import Golden, GoldenSample
 
@@ -62,8 +64,6 @@ def test_answers_that_differ_are_wrong(tmp_path: Path, monkeypatch: pytest.Monke
         for item in spec.golden.samples
     )
     golden = Golden(samples=samples, tolerance=spec.golden.tolerance, labels_sha256=spec.golden.labels_sha256)
-    from dataclasses import replace
-
     write_spec(copy, replace(spec, golden=golden))
     monkeypatch.setattr(engine_check, "_MODELS", tmp_path)
     assert run_here("onnxruntime", "cpu", "tiny.onnx").verdict == "wrong"
@@ -86,6 +86,12 @@ def test_an_engine_that_ends_its_process_has_failed(
     run = engine_check._apart("onnxruntime", "cpu", "tiny.onnx")
     assert run.verdict == "failed"
     assert why in run.why
+
+
+@pytest.mark.parametrize("text", ["", "Segmentation fault", "[1, 2", '{"verdict": "right"}', '[{"engin": "x"}]'])
+def test_what_is_no_list_of_runs_is_refused(text: str) -> None:
+    with pytest.raises(SpecError, match="pi"):
+        parse_runs(text, where="pi")
 
 
 def test_as_a_program_it_prints_runs_in_its_last_line() -> None:

@@ -83,6 +83,13 @@ def test_a_group_that_was_joined_but_not_logged_into_is_told_apart(make_machine:
     assert ("video" in facts.user.groups, "video" in facts.user.listed) == (False, True)
 
 
+def test_a_cpu_of_a_part_that_is_not_known_is_called_what_the_kernel_calls_it(
+    make_machine: Make, probe_machine: Probe
+) -> None:
+    text = "processor\t: 0\nmodel name\t: ARMv8 Processor rev 1 (v8l)\nCPU implementer\t: 0x99\nCPU part\t: 0x001\n"
+    assert probe_machine(make_machine({"proc/cpuinfo": text})).cpu.model == "ARMv8 Processor rev 1 (v8l)"
+
+
 def test_what_is_not_there_is_unknown_and_no_error(tmp_path: Path, probe_machine: Probe) -> None:
     facts = probe_machine(tmp_path)
     assert facts.board.model == facts.cpu.model == facts.user.name == ""

@@ -71,7 +71,7 @@ def check_python(facts: Facts, profile: Profile | None) -> Iterator[Finding]:
 
 def check_wheels(facts: Facts, profile: Profile | None) -> Iterator[Finding]:
     """Whether the wheels that the profile knows of suit this glibc."""
-    if profile is None or not profile.system.wheels or not facts.python.glibc:
+    if profile is None or not profile.system.wheels or not facts.python.glibc or facts.python_version < OLDEST_PYTHON:
         return
     version = ".".join(map(str, facts.python_version))
     if version != profile.python:
@@ -101,6 +101,8 @@ def check_wheels(facts: Facts, profile: Profile | None) -> Iterator[Finding]:
 
 def check_packages(facts: Facts, profile: Profile | None) -> Iterator[Finding]:
     """What is installed, and what should not be installed together."""
+    if facts.python_version < OLDEST_PYTHON:
+        return
     there = facts.packages
     extra = profile.engines[0].extra if profile and profile.engines else "onnx"
     if "edgex" not in there:
