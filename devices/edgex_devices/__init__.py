@@ -1,1 +1,1 @@
-"""Boards: what is known of them, and how a bundle gets there and stays right. Nothing stands here yet."""
+"""Boards: what is known of them, and how a bundle gets there and stays right."""
