@@ -31,6 +31,7 @@ TERMINAL = "terminal://"
 SINKS = {
     "-": "edgex_runtime.sinks.jsonl:open_jsonl",
     "terminal": "edgex_runtime.sinks.terminal:open_terminal",
+    "watchdog": "edgex_runtime.watchdog:open_watchdog",
     ".jsonl": "edgex_runtime.sinks.jsonl:open_jsonl",
     ".mp4": "edgex_runtime.sinks.video:open_video",
     ".webm": "edgex_runtime.sinks.video:open_video",
