@@ -54,6 +54,21 @@ def new_key(path: Path, *, comment: str) -> SigningKey:
     return load_key(path)
 
 
+def load_public(path: Path) -> str:
+    """The line of the public key beside `path`, which is all that verifying wants.
+
+    Raises:
+        BadInputError: If there is none, or it is no ed25519 key.
+    """
+    file = path if path.suffix == ".pub" else path.with_name(f"{path.name}.pub")
+    try:
+        line = file.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise BadInputError(f"{file}: there is no public key: make a key with `edgex keys new`") from error
+    public_key(line)
+    return line
+
+
 def load_key(path: Path) -> SigningKey:
     """The key at `path`.
 
