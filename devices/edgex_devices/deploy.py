@@ -31,7 +31,7 @@ class DeployOptions:
         die_at: For tests: where the agent is killed.
     """
 
-    ssh: Ssh = Ssh()
+    ssh: Ssh = field(default_factory=Ssh)
     parallel: int = 16
     canary: int = 0
     retries: int = 2

@@ -156,9 +156,9 @@ def call(board: Board, request: Request, folder: Path, head: bytes, on_step: Ste
                 result = event
         feeder.close()
         code = process.wait()
-    if result is not None:
-        return result
-    raise _failure(board, code, stderr(), was_heard=was_heard)
+        if result is None:
+            raise _failure(board, code, stderr(), was_heard=was_heard)
+    return result
 
 
 class _Feeder:

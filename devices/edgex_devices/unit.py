@@ -1,8 +1,8 @@
 """The systemd unit that an app runs under: no root, a read-only system, its camera, its own state, a watchdog.
 
-`systemd-analyze security` calls the system unit X without a network and Y with one (tests/board/test_unit.py). What
-is left open on purpose: /proc/cpuinfo (engines choose their kernels by it), and memory that is written and executed
-(OpenVINO makes its kernels at run time).
+`systemd-analyze security` calls the system unit 0.9 ("SAFE"), and 1.8 ("OK") where a source or a sink wants a network
+(systemd 252; tests/board/test_unit.py). What is left open on purpose: /proc/cpuinfo (engines choose their kernels by
+it), and memory that is written and executed (OpenVINO makes its kernels at run time).
 """
 
 from dataclasses import dataclass

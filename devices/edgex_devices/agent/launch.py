@@ -16,6 +16,7 @@ from edgex_devices.agent.store import Store
 from edgex_runtime.errors import DeployError
 
 MAX_BACKOFF_S = 60.0
+_STARTS = "starts.json"
 _STOP_S = 5.0
 _MAX_LOG_BYTES = 1 << 20
 _POLL_S = 0.2
@@ -101,9 +102,14 @@ def _is_starved(config: AppConfig, file: Path, started_ns: int) -> bool:
     return bool(age_ns > config.health.watchdog_s * 1e9)
 
 
+def forget_starts(run_folder: Path) -> None:
+    """Let the next start wait for nothing: it is meant."""
+    (run_folder / _STARTS).unlink(missing_ok=True)
+
+
 def _backoff_s(run_folder: Path) -> float:
     """How long to wait: 0 s, 1 s, 2 s, … 60 s for starts in quick succession; kept in memory, so not across boots."""
-    file, now_s = run_folder / "starts.json", time.monotonic()
+    file, now_s = run_folder / _STARTS, time.monotonic()
     try:
         last_s, count = json.loads(file.read_bytes())
     except (OSError, ValueError):

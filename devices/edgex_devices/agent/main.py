@@ -152,7 +152,10 @@ def _recover(store: Store) -> None:
 
 
 def _service_of(store: Store) -> "Systemd | Process":
-    name = (store.root / SERVICE_FILE).read_text(encoding="ascii")
+    try:
+        name = (store.root / SERVICE_FILE).read_text(encoding="ascii")
+    except FileNotFoundError as error:
+        raise BadInputError(f"{store.root}: nothing was deployed here yet: edgex deploy") from error
     return SERVICES[name](store, store.root.name if name != "process" else "")
 
 

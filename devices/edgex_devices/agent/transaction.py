@@ -7,11 +7,13 @@ whole: tests/board/test_power_cut.py kills it at every one.
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from edgex_devices.agent.config import CONFIG, AppConfig
 from edgex_devices.agent.health import HEALTH_FILE, Figures, raised_alarms, watch
 from edgex_devices.agent.install import install
+from edgex_devices.agent.launch import forget_starts
 from edgex_devices.agent.manifest import MANIFEST, SIGNATURE, BundledFile, Manifest
 from edgex_devices.agent.receive import Read, check_room, lay_out, missing, receive
 from edgex_devices.agent.service import Process, Systemd
@@ -95,7 +97,7 @@ class Transaction:
     def _recover(self) -> None:
         store = self._store
         if store.recover() and (kept := store.state().current):
-            self._service.start(store.release(kept))
+            self._start(store.release(kept))
         self._reach("recovered")
 
     def _is_served(self, name: str) -> bool:
@@ -126,7 +128,7 @@ class Transaction:
         try:
             store.switch(name, self._reach)
             since_ns = time.monotonic_ns()
-            self._service.start(store.release(name))
+            self._start(store.release(name))
             self._reach("service-started")
             file = self._service.run_folder / HEALTH_FILE
             figures = watch(file, config.health, since_ns, self._service.is_active, quiet)
@@ -137,6 +139,10 @@ class Transaction:
             return self._went_back(name, error)
         self._reach("kept")
         return self._kept(name, figures)
+
+    def _start(self, release: Path) -> None:
+        forget_starts(self._service.run_folder)
+        self._service.start(release)
 
     def _kept(self, name: str, figures: Figures) -> Result:
         try:
@@ -153,7 +159,7 @@ class Transaction:
         if kept is None:
             self._service.stop()
         else:
-            self._service.start(store.release(kept))
+            self._start(store.release(kept))
         self._reach("service-went-back")
         self._note(name, "rolled back", str(error))
         return _failed("rolled back", name, kept, error)
