@@ -30,6 +30,8 @@ def serve(agent: bytes) -> int:
         agent: This agent as a zip, which stays on the board for its next boot.
     """
     wire = Wire()
+    # The app's own user, who is nobody in particular, has to read what this process makes.
+    os.umask(0o022)
     try:
         request = Request.from_json(wire.read_exactly(int(wire.read_exactly(_LENGTH_DIGITS))))
         result = _answer(request, wire, agent)
