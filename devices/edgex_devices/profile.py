@@ -39,12 +39,14 @@ class Recognise:
         device_tree: Patterns (fnmatch), one of which one of the device tree's ``compatible`` strings matches.
         dmi: Patterns, one of which ``vendor product`` of the DMI matches.
         accelerator: What has to be there beside the CPU.
+        source: Where these names are written down.
     """
 
     machine: str
     device_tree: tuple[str, ...] = ()
     dmi: tuple[str, ...] = ()
     accelerator: Accelerator | None = None
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

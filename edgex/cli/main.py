@@ -21,6 +21,9 @@ COMMANDS = {
     "bundle": ("edgex.cli.bundle", "Pack a model and all that a board needs to run it, signed."),
     "deploy": ("edgex.cli.deploy", "Bring a bundle to boards over SSH, prove it there, and roll back if it differs."),
     "inspect": ("edgex.cli.inspect", "Print a model file's contract and its evidence."),
+    "devices": ("edgex.cli.devices", "Say what is known of boards, and which one a machine is."),
+    "doctor": ("edgex.cli.doctor", "Examine this machine or a board, and say what to mend."),
+    "tune": ("edgex.cli.tune", "Measure models on this machine, and keep the fastest way to run them."),
 }
 
 # The nearest class in an error's ancestry decides.

@@ -41,6 +41,7 @@ class Model:
         engine: Name of the engine; by default the one that the file's suffix is for.
         device: ``auto`` is the CPU.
         threads: Intra-op threads; None leaves it to the engine.
+        spin: As in `EngineOptions`.
         spec: For a file without a contract: a TOML file of `ModelSpec`'s fields, or the contract itself.
 
     Raises:
@@ -61,6 +62,7 @@ class Model:
         engine: str | None = None,
         device: Device = "auto",
         threads: int | None = None,
+        spin: bool = False,
         spec: str | PathLike[str] | ModelSpec | None = None,
     ) -> None:
         file = Path(path)
@@ -69,7 +71,7 @@ class Model:
             raise BadInputError(
                 f"{file}: it carries its own contract, which a second one cannot replace: leave out spec"
             )
-        options = EngineOptions(device=device, threads=threads)
+        options = EngineOptions(device=device, threads=threads, spin=spin)
         self._lock = threading.Lock()
         digest = admit(file, options, engine)
         self._engine: Engine | None = open_engine(file, options, engine)

@@ -16,10 +16,13 @@ class EngineOptions:
     Attributes:
         device: ``auto`` takes the CPU first and an accelerator only where the engine is known to be right on it.
         threads: Intra-op threads; None leaves it to the engine.
+        spin: Whether idle threads turn at full load for the next operator, which comes sooner and costs heat and other
+            programs' time; `edgex tune` measures whether it pays. Only onnxruntime has the choice.
     """
 
     device: Device = "auto"
     threads: int | None = None
+    spin: bool = False
 
     def __post_init__(self) -> None:
         if self.threads is not None and self.threads < 1:

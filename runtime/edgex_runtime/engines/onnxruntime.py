@@ -112,7 +112,7 @@ def _session_options(options: EngineOptions) -> "onnxruntime.SessionOptions":
     if options.threads is not None:
         session.intra_op_num_threads = options.threads
     # Between two frames its threads would spin at full load, which a board pays for in heat and in frames lost.
-    session.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session.add_session_config_entry("session.intra_op.allow_spinning", "1" if options.spin else "0")
     return session
 
 

@@ -1,0 +1,1 @@
+"""What is said of a machine's facts: pure functions, one file an area."""
