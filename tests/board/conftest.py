@@ -1,6 +1,7 @@
 """A signing key, a folder that is a small bundle, and (for what goes over SSH) a real sshd on loopback."""
 
 import getpass
+import json
 import os
 import platform
 import shutil
@@ -359,3 +360,15 @@ def release_of(folder: Path) -> str:
 @pytest.fixture(scope="session")
 def release() -> Callable[[Path], str]:
     return release_of
+
+
+def tell_lies(folder: Path) -> None:
+    """As if the host had seen other answers: what a board with another CPU or engine looks like to its own proof."""
+    proof = json.loads((folder / "proof.json").read_bytes())
+    proof["answers"][0]["logits"][0] += 1.0
+    (folder / "proof.json").write_text(json.dumps(proof))
+
+
+@pytest.fixture(scope="session")
+def lie() -> Callable[[Path], None]:
+    return tell_lies

@@ -1,6 +1,5 @@
 """A deploy over a real sshd on loopback: what is kept, what is refused, and what goes back by itself."""
 
-import json
 import os
 import subprocess
 import sys
@@ -22,13 +21,6 @@ if TYPE_CHECKING:
     from tests.board.conftest import BoardFolder, Bundler, Deployer, Sshd
 
 Release = Callable[[Path], str]
-
-
-def tell_lies(folder: Path) -> None:
-    """As if the host had seen other answers: what a board with another CPU or engine looks like to its own proof."""
-    proof = json.loads((folder / "proof.json").read_bytes())
-    proof["answers"][0]["logits"][0] += 1.0
-    (folder / "proof.json").write_text(json.dumps(proof))
 
 
 def test_serves_the_release_and_a_second_deploy_changes_nothing(
@@ -86,10 +78,10 @@ def light_board(board: "BoardFolder", make_light: "Bundler", deploy_to: "Deploye
 
 
 def test_predictions_that_differ_never_get_to_serve(
-    serving_board: "BoardFolder", make: "Bundler", deploy_to: "Deployer"
+    serving_board: "BoardFolder", make: "Bundler", deploy_to: "Deployer", lie: Callable[[Path], None]
 ) -> None:
     before, pid = serving_board.serving, serving_board.health()["pid"]
-    result = deploy_to(serving_board, make("lie", change=tell_lies))
+    result = deploy_to(serving_board, make("lie", change=lie))
     assert (result.outcome, result.kind) == ("refused", "ContractMismatchError")
     assert "predictions differ: golden:harbour" in result.why
     assert serving_board.serving == before
