@@ -21,7 +21,7 @@ INTEROP_STAMP := $(INTEROP_VENV)/.installed
 PIP := pip install --quiet --disable-pip-version-check
 TORCH := torch==2.13.0
 
-.PHONY: help demo test test-slow test-interop lint format setup clean
+.PHONY: help demo test test-slow test-board test-interop lint format setup clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -60,10 +60,13 @@ demo: $(STAMP) ## Draw photos, train, convert, prove, run live (about five minut
 	$(BIN)/edgex demo --out $(DEMO_DIR)
 
 test: $(STAMP) $(OLD_STAMP) lint ## Run the whole test suite but the tests that take minutes
-	$(BIN)/pytest -m "not slow and not interop"
+	$(BIN)/pytest -m "not slow and not interop and not board"
 
 test-slow: $(STAMP) ## Run the tests that take minutes, on real photos
 	$(BIN)/pytest -m slow
+
+test-board: $(STAMP) ## Deploy with wheels from the registry, and to an emulated arm64 Debian (needs root)
+	$(BIN)/pytest -m board
 
 test-interop: $(STAMP) $(INTEROP_STAMP) ## Run our files in Model API, MediaPipe and plain onnxruntime
 	$(BIN)/pytest -m interop

@@ -17,6 +17,9 @@ COMMANDS = {
     "convert": ("edgex.cli.convert", "Convert a trained network to ONNX, OpenVINO and TFLite, and prove each file."),
     "cache": ("edgex.cli.cache", "Show what conversions have kept for the next one, and remove it."),
     "live": ("edgex.cli.live", "Classify what a camera, a video or a folder shows."),
+    "keys": ("edgex.cli.keys", "Make and show the key that bundles are signed with."),
+    "bundle": ("edgex.cli.bundle", "Pack a model and all that a board needs to run it, signed."),
+    "deploy": ("edgex.cli.deploy", "Bring a bundle to boards over SSH, prove it there, and roll back if it differs."),
     "inspect": ("edgex.cli.inspect", "Print a model file's contract and its evidence."),
     "devices": ("edgex.cli.devices", "Say what is known of boards, and which one a machine is."),
     "doctor": ("edgex.cli.doctor", "Examine this machine or a board, and say what to mend."),
@@ -32,6 +35,7 @@ EXIT_CODES: dict[type[BaseException], int] = {
     errors.ParityError: 4,
     errors.AccuracyGateError: 5,
     errors.DeviceUnavailableError: 6,
+    errors.DeployError: 1,
     errors.SourceLostError: 7,
 }
 EXIT_INTERRUPTED = 130

@@ -7,13 +7,15 @@
     │   ├── SpecError                         a contract that is missing, malformed or of another schema version
     │   ├── ModelFileError                    a model file that its engine cannot load
     │   ├── WeightsError                      tensors that are missing, unexpected or of another shape
-    │   └── DivergedError                     a training run whose numbers are not finite any more
+    │   ├── DivergedError                     a training run whose numbers are not finite any more
+    │   └── BundleError                       a bundle that is damaged, or that nobody who is trusted has signed
     ├── MissingExtraError (ImportError)       an engine or a toolchain that is not installed
     ├── ContractMismatchError (RuntimeError)  an artifact that does not do what its contract says
     ├── StageError (RuntimeError)             a conversion stage that could not finish
     ├── ParityError (RuntimeError)            a stage that changed the answers
     ├── AccuracyGateError (RuntimeError)      an artifact that lost accuracy, or that cannot prove it has not
-    ├── DeviceUnavailableError (RuntimeError) an accelerator that was asked for and is not there
+    ├── DeviceUnavailableError (RuntimeError) an accelerator or a board that was asked for and is not there
+    ├── DeployError (RuntimeError)            a board that did not keep a release
     └── SourceLostError (ConnectionError)     a camera or stream that ended before it should
 
 A message says what was wanted, what was found and what to do. The command line alone turns a class into an exit code.
@@ -54,6 +56,10 @@ class DivergedError(BadInputError):
     """A training run's loss is not finite any more, with the settings that it was given."""
 
 
+class BundleError(BadInputError):
+    """A bundle is damaged, or nobody who is trusted has signed it."""
+
+
 class MissingExtraError(EdgexError, ImportError):
     """An engine or a toolchain is not installed."""
 
@@ -83,7 +89,11 @@ class AccuracyGateError(EdgexError, RuntimeError):
 
 
 class DeviceUnavailableError(EdgexError, RuntimeError):
-    """An accelerator that was asked for is not there."""
+    """An accelerator or a board that was asked for is not there."""
+
+
+class DeployError(EdgexError, RuntimeError):
+    """A board did not keep a release; it serves what it served before."""
 
 
 class SourceLostError(EdgexError, ConnectionError):

@@ -91,6 +91,7 @@ SINKS = {
     "metrics": METRICS,
     "webhook+http": WEBHOOK,
     "webhook+https": WEBHOOK,
+    "watchdog": Row(opener="edgex_runtime.watchdog:open_watchdog", lossless=False, pictures=False),
 }
 # Third parties add a scheme ("acme" opens `acme://…`) or a suffix (".acme") by an entry point of this group.
 ENTRY_POINT_GROUP = "edgex.sinks"

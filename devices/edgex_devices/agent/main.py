@@ -1,0 +1,178 @@
+"""The agent: what the host's request, or the board's own boot, calls. It is sent along with every request."""
+
+import json
+import os
+import signal
+import sys
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+from edgex_devices.agent import launch
+from edgex_devices.agent.health import HEALTH_FILE, read_health
+from edgex_devices.agent.manifest import MAX_MANIFEST_BYTES, BundledFile, Manifest, check_app
+from edgex_devices.agent.service import SERVICES, Process, Systemd, default_root
+from edgex_devices.agent.signature import MAX_SIGNATURE_BYTES, public_key, signer_line, trusted_keys, verify
+from edgex_devices.agent.store import Store
+from edgex_devices.agent.transaction import Result, Transaction, plan
+from edgex_devices.agent.wire import Request, Wire
+from edgex_runtime.atomic import atomic_write
+from edgex_runtime.errors import BadInputError, BundleError, DeployError, EdgexError
+
+_LENGTH_DIGITS = 8
+SERVICE_FILE = "service"
+
+
+def serve(agent: bytes) -> int:
+    """Answer one request on descriptors 0 and 1.
+
+    Args:
+        agent: This agent as a zip, which stays on the board for its next boot.
+    """
+    wire = Wire()
+    # The app's own user, who is nobody in particular, has to read what this process makes.
+    os.umask(0o022)
+    try:
+        request = Request.from_json(wire.read_exactly(int(wire.read_exactly(_LENGTH_DIGITS))))
+        result = _answer(request, wire, agent)
+    except (EdgexError, OSError) as error:
+        kind = type(error).__name__ if isinstance(error, EdgexError) else "DeployError"
+        wire.tell("result", outcome="refused", release="", serving=None, why=str(error), kind=kind)
+        return 1
+    wire.tell("result", **result)
+    return 0
+
+
+def act(action: str, root: Path) -> int:
+    """What units and inits call: ``recover``, ``exec`` or ``run``, with the app's folder.
+
+    Raises:
+        BadInputError: If there is no such action.
+    """
+    store = Store(root)
+    if action == "recover":
+        _recover(store)
+        return 0
+    run_folder = _service_of(store).run_folder
+    if action == "exec":
+        launch.exec_current(store, run_folder)
+    elif action == "run":
+        _recover(store)
+        return launch.supervise(store, run_folder)
+    raise BadInputError(f"want recover, exec or run, got {action!r}")
+
+
+def _answer(request: Request, wire: Wire, agent: bytes) -> dict[str, object]:
+    check_app(request.app)
+    root = Path(request.root) if request.root else default_root(request.service, request.app)
+    if request.root and request.service != "process":
+        raise BadInputError(f"root: {request.service}'s unit names {default_root(request.service, request.app)}")
+    store = Store(root)
+    service = SERVICES[request.service](store, request.app)
+    if request.action == "status":
+        return _status(store, service)
+    if request.action == "logs":
+        return {"outcome": "logs", "text": service.logs(request.lines)}
+    if request.action == "plan":
+        manifest, _ = _verified(request, wire, store)
+        return asdict(plan(store, manifest))
+    return asdict(_change(request, wire, store, service, agent))
+
+
+def _change(request: Request, wire: Wire, store: Store, service: "Systemd | Process", agent: bytes) -> Result:
+    reach = partial(_reach, wire, request.die_at)
+    with store.lock(wait_s=request.wait_s):
+        reach("locked")
+        _put(store.agent, agent)
+        _put(store.root / SERVICE_FILE, request.service.encode())
+        as_nobody = request.service == "systemd"
+        transaction = Transaction(store, service, as_nobody=as_nobody, reach=reach)
+        if request.action == "rollback":
+            return transaction.roll_back()
+        if request.action != "deploy":
+            raise BadInputError(f"the agent knows no {request.action!r}")
+        _enrol(store, request)
+        manifest, signature = _verified(request, wire, store)
+        reach("signature-verified")
+        return transaction.deploy(manifest, signature, partial(_ask, wire), wire.read)
+
+
+def _reach(wire: Wire, die_at: str, step: str) -> None:
+    wire.tell("step", name=step)
+    if step == die_at:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _ask(wire: Wire, needed: list[tuple[BundledFile, int]]) -> None:
+    wire.tell("need", files=[[file.path, here] for file, here in needed])
+
+
+def _verified(request: Request, wire: Wire, store: Store) -> tuple[Manifest, bytes]:
+    if request.manifest_bytes > MAX_MANIFEST_BYTES or request.signature_bytes > MAX_SIGNATURE_BYTES:
+        raise BundleError("bundle: its manifest or its signature is too long to be one")
+    text, signature = wire.read_exactly(request.manifest_bytes), wire.read_exactly(request.signature_bytes)
+    if store.signers.exists() or request.action == "deploy":
+        verify(text, signature, store.signers)
+    manifest = Manifest.from_json(text)
+    if manifest.app != request.app:
+        raise BundleError(f"bundle: it is of the app {manifest.app!r}, not {request.app!r}")
+    return manifest, signature
+
+
+def _enrol(store: Store, request: Request) -> None:
+    """Trust the key of the first deploy, and others only when that is asked for."""
+    known = trusted_keys(store.signers)
+    if public_key(request.public) in known or (known and not request.trust_key):
+        return
+    before = store.signers.read_bytes() if known else b""
+    _put(store.signers, before + signer_line(request.public).encode())
+
+
+def _status(store: Store, service: "Systemd | Process") -> dict[str, object]:
+    state = store.state()
+    health = read_health(service.run_folder / HEALTH_FILE)
+    return {
+        "outcome": "status",
+        "serving": store.linked(),
+        "active": state.current is not None and service.is_active(),
+        "health": health,
+        **asdict(state),
+    }
+
+
+def _recover(store: Store) -> None:
+    """At boot, and before each start: unless a deploy is at work, serve what was kept last."""
+    try:
+        with store.lock():
+            if store.recover() and (kept := store.state().current):
+                service = _service_of(store)
+                if isinstance(service, Systemd):
+                    service.put_unit(store.release(kept))
+    except DeployError as error:
+        # The usual reason is the deploy that has just started this service, and that holds the lock.
+        sys.stderr.write(f"left as it is: {error}\n")
+
+
+def _service_of(store: Store) -> "Systemd | Process":
+    try:
+        name = (store.root / SERVICE_FILE).read_text(encoding="ascii")
+    except FileNotFoundError as error:
+        raise BadInputError(f"{store.root}: nothing was deployed here yet: edgex deploy") from error
+    return SERVICES[name](store, store.root.name if name != "process" else "")
+
+
+def _put(path: Path, data: bytes) -> None:
+    if not path.is_file() or path.read_bytes() != data:
+        with atomic_write(path) as file:
+            file.write(data)
+            os.fchmod(file.fileno(), 0o644)
+
+
+def main(arguments: list[str]) -> int:
+    """`agent.pyz ACTION ROOT`."""
+    try:
+        action, root = arguments
+        return act(action, Path(root))
+    except EdgexError as error:
+        sys.stderr.write(json.dumps({"error": str(error)}) + "\n")
+        return 1

@@ -1,0 +1,121 @@
+"""The files of a bundle that the board does not have yet, from where an earlier attempt broke off."""
+
+import errno
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from edgex_devices.agent.archive import digest
+from edgex_devices.agent.manifest import BundledFile, Manifest
+from edgex_devices.agent.store import Reach, Store, sync_folder
+from edgex_runtime.errors import BundleError, DeployError
+
+_CHUNK = 1 << 18
+# Wheels are zips: what pip unpacks from them is about three times as large (measured: 79 MB of wheels, 236 MB).
+_UNPACKED = 3
+_MARGIN_BYTES = 16 << 20
+Read = Callable[[int], bytes]
+
+
+def missing(store: Store, manifest: Manifest) -> list[tuple[BundledFile, int]]:
+    """Files that have to come, each with how much of it is here; damaged ones count as absent."""
+    wanted = {file.sha256: file for file in manifest.files}
+    return [(file, _part_size(store, file)) for file in wanted.values() if not _is_here(store, file)]
+
+
+def check_room(store: Store, manifest: Manifest, needed: list[tuple[BundledFile, int]]) -> None:
+    """Refuse before the copy what would not fit.
+
+    Raises:
+        DeployError: With what is wanted and what is free.
+    """
+    copy = sum(file.size - here for file, here in needed)
+    wheels = sum(file.size for file, _ in needed if file.path.endswith(".whl"))
+    wanted, free = copy + _UNPACKED * wheels + _MARGIN_BYTES, shutil.disk_usage(store.root).free
+    if free < wanted:
+        raise DeployError(
+            f"the disk is too full: want {wanted / 1e6:.0f} MB free in {store.root}, there are {free / 1e6:.0f}: "
+            "remove something there"
+        )
+
+
+def receive(store: Store, file: BundledFile, here: int, read: Read, reach: Reach) -> None:
+    """Take the rest of one file, and keep what came when the connection breaks.
+
+    Args:
+        store: Where to.
+        file: Which.
+        here: How much of it is here.
+        read: Gives up to so many bytes; none when the connection has ended.
+        reach: Told when the file is whole.
+
+    Raises:
+        BundleError: If the bytes are not those of the manifest.
+        DeployError: If the connection ends.
+    """
+    part = store.blobs / f"{file.sha256}.part"
+    with part.open("ab") as output:
+        left = file.size - here
+        while left:
+            chunk = read(min(left, _CHUNK))
+            if not chunk:
+                raise DeployError("the connection ended in the midst of the copy; the next deploy goes on from there")
+            output.write(chunk)
+            left -= len(chunk)
+        output.flush()
+        os.fsync(output.fileno())
+    if digest(part) != (file.size, file.sha256):
+        part.unlink()
+        raise BundleError(f"bundle: {file.path} arrived as other bytes than the manifest says: deploy again")
+    part.rename(store.blobs / file.sha256)
+    sync_folder(store.blobs)
+    reach("file-received")
+
+
+def lay_out(store: Store, manifest: Manifest, signature: bytes, names: tuple[str, str], reach: Reach) -> Path:
+    """Make the release's folder of links to what came; an unfinished one of that name is made anew."""
+    folder = store.release(manifest.release)
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    for file in manifest.files:
+        target = folder / file.path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _link(store.blobs / file.sha256, target)
+    reach("files-linked")
+    for name, data in zip(names, (manifest.to_json(), signature), strict=True):
+        (folder / name).write_bytes(data)
+    reach("manifest-written")
+    return folder
+
+
+def _is_here(store: Store, file: BundledFile) -> bool:
+    blob = store.blobs / file.sha256
+    if not blob.is_file():
+        return False
+    if digest(blob) == (file.size, file.sha256):
+        return True
+    blob.unlink()
+    return False
+
+
+def _part_size(store: Store, file: BundledFile) -> int:
+    part = store.blobs / f"{file.sha256}.part"
+    if not part.is_file():
+        return 0
+    size = part.stat().st_size
+    if size < file.size:
+        return size
+    part.unlink()
+    return 0
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError as error:
+        # FAT and some network file systems have no hard links.
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EMLINK):
+            raise
+        shutil.copyfile(source, target)
