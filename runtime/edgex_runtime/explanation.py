@@ -14,7 +14,7 @@ from edgex_runtime.preprocess import seen
 from edgex_runtime.sources.options import nearest
 from edgex_runtime.spec import ModelSpec
 
-STRENGTH = 0.72
+STRENGTH = 0.65
 """How much of the picture the hottest place hides: its outlines must stay."""
 
 
@@ -94,6 +94,6 @@ def draw_heat(image: NDArray[np.uint8], heat: NDArray[np.float32]) -> NDArray[np
     """
     levels = np.round(heat * 255).astype(np.uint8)
     colors = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_TURBO), cv2.COLOR_BGR2RGB).astype(np.float32)
-    share = (STRENGTH * np.sqrt(heat))[..., None]
+    share = (STRENGTH * np.minimum(1.5 * heat, 1))[..., None]
     drawn: NDArray[np.uint8] = np.round(image * (1 - share) + colors * share).astype(np.uint8)
     return drawn

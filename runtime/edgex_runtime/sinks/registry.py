@@ -44,6 +44,8 @@ TERMINAL = "terminal://"
 SINKS = {
     "-": "edgex_runtime.sinks.jsonl:open_jsonl",
     "terminal": "edgex_runtime.sinks.terminal:open_terminal",
+    "http": "edgex_runtime.console.sink:open_console",
+    "https": "edgex_runtime.console.sink:open_console",
     ".jsonl": "edgex_runtime.sinks.jsonl:open_jsonl",
     ".mp4": "edgex_runtime.sinks.video:open_video",
     ".webm": "edgex_runtime.sinks.video:open_video",
@@ -52,11 +54,11 @@ SINKS = {
 # Third parties add a scheme ("acme" opens `acme://…`) or a suffix (".acme") by an entry point of this group.
 ENTRY_POINT_GROUP = "edgex.sinks"
 # Schemes that the design names and this version does not have.
-PLANNED = ("display", "http", "https", "mqtt", "metrics")
+PLANNED = ("display", "mqtt", "metrics")
 
 
 def open_sink(uri: str, surroundings: Surroundings) -> Sink:
-    """Open a sink: ``terminal://``, ``-`` (JSON lines on stdout), ``out.jsonl``, ``out.mp4``, ``out.webm`` ``.avi``.
+    """Open a sink: ``terminal://``, ``-`` (JSON lines on stdout), ``out.jsonl``, ``out.mp4``, ``http://127.0.0.1:8080``.
 
     Raises:
         BadInputError: If this version knows no such sink, or the file cannot be made.

@@ -29,12 +29,13 @@ SOURCES = {
     "webcam": Entry(opener="edgex_runtime.sources.webcam:open_webcam", example="0"),
     "video": Entry(opener="edgex_runtime.sources.video:open_video", example="file.mp4"),
     "folder": Entry(opener="edgex_runtime.sources.folder:open_folder", example="photos/"),
+    "browser": Entry(opener="edgex_runtime.sources.browser:open_browser", example="browser://"),
     "test": Entry(opener="edgex_runtime.sources.pattern:open_pattern", example="test://shapes"),
 }
 # Third parties add a scheme by an entry point of this group, named after the scheme: "acme" opens `acme://…`.
 ENTRY_POINT_GROUP = "edgex.sources"
 # Schemes that the design names and this version does not have: they get a straight answer instead of "no such file".
-PLANNED = ("rtsp", "rtsps", "http", "https", "csi", "gst", "browser", "screen")
+PLANNED = ("rtsp", "rtsps", "http", "https", "csi", "gst", "screen")
 
 
 def open_source(uri: str, *, clock: Clock | None = None) -> Source:
@@ -80,7 +81,7 @@ def _find_scheme(uri: str, scheme: str) -> Opener:
         return loaded
     if scheme in PLANNED:
         raise BadInputError(f"{uri}: {scheme} sources are not in this version of edgex, which reads {_examples()}")
-    schemes = {"test": None, **plugins}
+    schemes = {"browser": None, "test": None, **plugins}
     raise BadInputError(
         f"{uri}: unknown kind of source {scheme!r}; {nearest(scheme, schemes)}. A source is {_examples()}"
     )
