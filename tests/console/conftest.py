@@ -5,7 +5,7 @@ import io
 import ssl
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +97,8 @@ class Console:
     def show(self, image: np.ndarray | None = None, **changes: Any) -> Frame:
         """Give it one frame."""
         frame = make_frame(self.next_index, image)
-        self.sink.write(frame, make_result(self.next_index, **changes))
+        result = make_result(self.next_index, **changes)
+        self.sink.write(replace(frame, name=changes.get("name", frame.name)), result)
         self.next_index += 1
         return frame
 

@@ -138,7 +138,7 @@ def test_without_a_console_it_says_what_to_add(source: Source, monkeypatch: pyte
 
 
 def test_closing_from_another_thread_ends_a_waiting_read(source: Source) -> None:
-    mailbox("browser").serve()
+    mailbox("browser").is_served = True
     closing = threading.Timer(0.1, source.close)
     closing.start()
     began = time.monotonic()

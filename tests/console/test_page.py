@@ -300,7 +300,7 @@ def test_frames_go_in_and_labels_come_out(browser: Browser, webcam_run: tuple[Sm
     loop, url = webcam_run
     browser.open(url, 1280)
     browser.wait(f"{STATE} === 'RECONNECTING'")
-    assert "use its camera button" in browser.value(text("#veil-why"))
+    assert browser.value(text("#veil-why")) == "no browser sends its camera: use the button below"
     browser.click("#camera")
     browser.wait(f"{STATE} === 'LIVE'")
     assert browser.value(text("#camera")) == "Stop this camera"

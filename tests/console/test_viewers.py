@@ -146,6 +146,19 @@ def test_states_and_events_are_told_in_order(console: Any, page: Page) -> None:
     assert late["statuses"][0]["age_ms"] >= 900
 
 
+def test_no_password_of_a_camera_reaches_a_viewer(open_console: Callable[..., Any]) -> None:
+    address = "rtsp://admin:hunter2@camera/1"
+    console = open_console(sources=(address,))
+    page = Page(console.connect())
+    console.show(source=address)
+    assert "hunter2" not in json.dumps(page.until(lambda update: update["picture"]))
+    console.show(source=address, name=f"{address}#1")
+    console.tell(State.LOST, source=address, error=f"{address}: no route to host")
+    update = page.until(lambda update: update["statuses"][0]["state"] == "LOST")
+    assert "hunter2" not in json.dumps(update)
+    assert update["statuses"][0]["why"] == "rtsp://***@camera/1: no route to host"
+
+
 def test_a_picture_is_encoded_once_and_only_while_someone_looks(console: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     encoded: list[int] = []
     encode = studio.encode
@@ -250,6 +263,12 @@ def test_each_viewer_watches_its_own_source(open_console: Callable[..., Any]) ->
     update = gate.until(lambda update: update["picture"])
     assert (update["source"], update["picture"]["label"]) == ("gate", "star")
     assert [status["label"] for status in update["statuses"]] == ["circle", "star"]
+    gate.ask("watch", source="door")
+    assert gate.until(lambda update: update["source"] == "door")["picture"]["label"] == "circle"
+    gate.jpeg = b""
+    gate.ask("watch", source="gate")
+    gate.until(lambda update: update["source"] == "gate")
+    assert gate.jpeg, "of a source that gives no more pictures the last one is sent again"
     assert "there is no such source" in gate.ask("watch", source="cellar")["error"]
 
 

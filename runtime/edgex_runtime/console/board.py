@@ -4,8 +4,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from edgex_runtime.address import scrub, shown
 from edgex_runtime.console.history import History, Point
 from edgex_runtime.freshness import State
 from edgex_runtime.sinks.sink import LiveResult
@@ -83,13 +84,15 @@ class Board:
         self._lock = threading.Lock()
         self._notices: deque[Notice] = deque(maxlen=EVENTS)
         self._next_notice = 1
-        self._channels = {info.name: _Channel(info, now_ns()) for info in sources}
+        # A source's name is its author's business; that no password stands in it is ours too.
+        safe = [replace(info, name=shown(info.name)) for info in sources]
+        self._channels = {info.name: _Channel(info, now_ns()) for info in safe}
 
     def put(self, frame: Frame | None, result: LiveResult) -> None:
         """Take one result; a result that names no source is the first one's."""
         now_ns = self._now_ns()
         with self._lock:
-            name = result.source or next(iter(self._channels))
+            name = shown(result.source) if result.source else next(iter(self._channels))
             channel = self._channels.get(name)
             if channel is None:
                 channel = self._channels[name] = _Channel(SourceInfo(name=name, live=True), now_ns)
@@ -147,7 +150,7 @@ class _Channel:
             told.append(("state", result.state.value))
         failed = result.error is not None
         if failed and not self._failed:
-            told.append(("error", result.error or ""))
+            told.append(("error", scrub(result.error or "")))
         self._failed = failed
         self._result, self._heard_ns = result, now_ns
         classified = frame is not None and result.label is not None
@@ -161,7 +164,7 @@ class _Channel:
         self.history.advance(now_ns)
         result, shown = self._result, self.seen.result if self.seen else None
         silent_ns = now_ns - self._heard_ns
-        state, why = ("WAITING", "") if result is None else (result.state.value, result.error or "")
+        state, why = ("WAITING", "") if result is None else (result.state.value, scrub(result.error or ""))
         period_ns = 1e9 / self.history.fps if self.history.fps else 0.0
         if (
             self.info.live

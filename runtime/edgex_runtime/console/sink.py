@@ -25,18 +25,20 @@ except ModuleNotFoundError as error:
 class ConsoleSink:
     """Leaves results where the server finds the newest; never waits for a viewer."""
 
-    def __init__(self, board: Board, server: ConsoleServer) -> None:
+    def __init__(self, desk: Desk, server: ConsoleServer) -> None:
         """Take over a server that has been started."""
-        self._board = board
+        self._desk = desk
         self._server = server
 
     def write(self, frame: Frame | None, result: LiveResult) -> None:
         """Leave it on the board."""
-        self._board.put(frame, result)
+        self._desk.board.put(frame, result)
 
     def close(self) -> None:
         """Tell the viewers, and end the server; a second call does nothing."""
         self._server.close()
+        for box in self._desk.mailboxes:
+            box.is_served = False
 
 
 def open_console(uri: str, surroundings: Surroundings) -> ConsoleSink:
@@ -65,7 +67,7 @@ def open_console(uri: str, surroundings: Surroundings) -> ConsoleSink:
     for line in announce(options, listener.port, guard.token):
         surroundings.stderr.write(f"{line}\n")
     surroundings.stderr.flush()
-    return ConsoleSink(board, server)
+    return ConsoleSink(desk, server)
 
 
 def announce(options: ConsoleOptions, port: int, token: str) -> list[str]:
@@ -84,5 +86,5 @@ def _mailboxes(surroundings: Surroundings) -> tuple[Mailbox, ...]:
     sources = surroundings.sources or (surroundings.source,)
     found = tuple(box for source in sources if (box := find_mailbox(source.name)) is not None)
     for box in found:
-        box.serve()
+        box.is_served = True
     return found

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
+from edgex_runtime.address import shown
 from edgex_runtime.console.board import Board
 from edgex_runtime.console.collect import Collector
 from edgex_runtime.console.guard import RateLimit
@@ -75,6 +76,7 @@ class Viewer:
         self._may_send = asyncio.Event()
         self._may_send.set()
         self._pictures: OrderedDict[int, Picture] = OrderedDict()
+        self._shown = 0
         self._point = self._notice = -1
         self._commands = RateLimit(COMMANDS_PER_S, 2 * COMMANDS_PER_S)
         self._saves = RateLimit(SAVES_PER_S, 2 * SAVES_PER_S)
@@ -120,10 +122,11 @@ class Viewer:
         self._point = points[-1].number if points else self._point
         self._notice = notices[-1].number if notices else self._notice
         picture = desk.studio.picture(self.wanted) if self.wanted else None
-        is_new = picture is not None and picture.number not in self._pictures
+        is_new = picture is not None and picture.number != self._shown
         if picture is not None and is_new:
             # What the page shows is what its save button keeps, although newer ones have come meanwhile.
             self._pictures[picture.number] = picture
+            self._shown = picture.number
             while len(self._pictures) > KEPT_PICTURES:
                 self._pictures.popitem(last=False)
         content: dict[str, Any] = {
@@ -183,6 +186,7 @@ class Viewer:
             {"pause": self._desk.control.pause, "resume": self._desk.control.resume, "stop": self._desk.control.stop}[
                 command.do
             ]()
+        self._desk.board.on_news()
         return {}
 
     def _watch(self, command: Command) -> None:
@@ -210,7 +214,7 @@ def _caption(picture: Picture) -> dict[str, Any]:
     frame, result = picture.seen.frame, picture.seen.result
     return {
         "number": picture.number,
-        "name": frame.name,
+        "name": shown(frame.name),
         "size": (frame.image.shape[1], frame.image.shape[0]),
         "label": result.label,
         "score": result.score,

@@ -33,16 +33,8 @@ class Mailbox:
         self._changed = threading.Condition()
         self._shot: Shot | None = None
         self._next_index = 0
-        self._served = False
-
-    @property
-    def is_served(self) -> bool:
-        """Whether a console has ever offered to put pictures here."""
-        return self._served
-
-    def serve(self) -> None:
-        """Say that a console is there, or will be as soon as someone opens its page."""
-        self._served = True
+        self.is_served = False
+        """Whether a console runs, whose page can put pictures here."""
 
     def put(self, jpeg: bytes, captured_ns: int, on_gone: Callable[[], None]) -> None:
         """Leave a picture in the place of the one before."""

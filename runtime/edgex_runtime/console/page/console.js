@@ -20,6 +20,7 @@ let shown = null; // The picture on the screen.
 let offline = { ended: false, reason: "", now: true };
 let source = null;
 let explaining = false;
+let boxes = []; // Where a browser's camera is wanted: names of sources.
 let camera = null;
 
 function make(tag, text, className) {
@@ -64,6 +65,11 @@ async function update(content, jpeg) {
   }
   latest = content;
   latestAt = performance.now();
+  if (offline.now) {
+    // It was silent for a while, and is back on the same connection.
+    offline.now = false;
+    for (const id of ["pause", "stop"]) find(id).disabled = false;
+  }
   if (jpeg.length) await screen.paint(jpeg);
   if (content.picture !== null) showPicture(content.picture);
   showStatuses(content);
@@ -94,7 +100,9 @@ function refreshState() {
   if (!status) return;
   const playing = !status.live && status.state === "LIVE";
   const state = latest.paused && ["LIVE", "STALE", "WAITING"].includes(status.state) ? "PAUSED" : playing ? "FILE" : status.state;
-  screen.state(state, state === "PAUSED" ? "" : status.why, now);
+  const waits = boxes.includes(source) && ["WAITING", "STALE", "RECONNECTING"].includes(state);
+  const why = waits ? "no browser sends its camera: use the button below" : status.why;
+  screen.state(state, state === "PAUSED" ? "" : why, now);
   agePlot.show(now === null ? "–" : duration(now));
 }
 
@@ -261,7 +269,8 @@ function offerClasses(folders) {
   find("quick").replaceChildren(...known.map((name) => Object.assign(make("button", name), { type: "button", onclick: () => save(name) })));
 }
 
-function setUpCamera(boxes) {
+function setUpCamera(wanted) {
+  boxes = wanted;
   find("camera").hidden = boxes.length === 0;
   if (camera !== null || boxes.length === 0) return;
   const on = {
