@@ -18,7 +18,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection
 
 from edgex_runtime.console.camera import HEADER, PeerClock, Stamps, read_stamps
-from edgex_runtime.errors import BadInputError, ImageError, SourceLostError
+from edgex_runtime.errors import BadInputError, ImageError
 from edgex_runtime.sources import browser
 from edgex_runtime.sources.browser import decode, jpeg_size
 from edgex_runtime.sources.mailbox import mailbox
@@ -109,18 +109,24 @@ def test_the_newest_browser_takes_over_and_the_other_is_told(source: Source, ope
     assert isinstance(source.read(), Frame)
 
 
-def test_a_browser_may_come_and_go(
-    source: Source, open_console: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(browser, "SILENCE_S", 0.1)
+def test_a_browser_may_come_and_go(source: Source, open_console: Callable[..., Any]) -> None:
     console = open_console(sources=("browser",))
     for _ in range(2):
-        with pytest.raises(SourceLostError, match="no browser sends pictures"):
-            source.read()
         camera = PageCamera(console.connect("/camera?box=browser"))
         camera.send(jpeg())
         assert isinstance(source.read(), Frame)
         camera.socket.close()
+
+
+def test_nobody_sending_is_no_error(
+    source: Source, open_console: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(browser, "LOOK_S", 0.02)
+    console = open_console(sources=("browser",))
+    late = threading.Timer(0.3, lambda: PageCamera(console.connect("/camera?box=browser")).send(jpeg()))
+    late.start()
+    assert isinstance(source.read(), Frame)
+    late.join()
 
 
 def test_opening_it_again_goes_on_where_it_was(source: Source, camera: PageCamera) -> None:
@@ -132,20 +138,21 @@ def test_opening_it_again_goes_on_where_it_was(source: Source, camera: PageCamer
 
 
 def test_without_a_console_it_says_what_to_add(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(browser, "SILENCE_S", 0.05)
+    monkeypatch.setattr(browser, "LOOK_S", 0.05)
     with pytest.raises(BadInputError, match=r"none runs: add --out http://127\.0\.0\.1:8080"):
         source.read()
 
 
-def test_closing_from_another_thread_ends_a_waiting_read(source: Source) -> None:
+@pytest.mark.parametrize("how", ["close", "interrupt"])
+def test_a_waiting_read_ends_when_another_thread_says_so(source: Source, how: str) -> None:
     mailbox("browser").is_served = True
-    closing = threading.Timer(0.1, source.close)
-    closing.start()
+    saying = threading.Timer(0.1, getattr(source, how))
+    saying.start()
     began = time.monotonic()
     assert source.read() is None
     assert time.monotonic() - began < 1
     assert source.read() is None
-    closing.join()
+    saying.join()
 
 
 @pytest.mark.parametrize(

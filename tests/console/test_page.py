@@ -285,7 +285,6 @@ def webcam_run(
 ) -> Iterator[tuple[SmallLoop, str]]:
     """A whole run on the camera of whoever opens its page."""
     monkeypatch.setattr("edgex_runtime.sources.mailbox._mailboxes", {})
-    monkeypatch.setattr("edgex_runtime.sources.browser.SILENCE_S", 0.5)
     source, control, said = open_source("browser://"), Control(), io.StringIO()
     model = Model(bare_model(tmp_path / "webcam.safetensors", "webcam"), engine="fake")
     models = ModelChoice({"webcam": model})
@@ -299,7 +298,7 @@ def webcam_run(
 def test_frames_go_in_and_labels_come_out(browser: Browser, webcam_run: tuple[SmallLoop, str]) -> None:
     loop, url = webcam_run
     browser.open(url, 1280)
-    browser.wait(f"{STATE} === 'RECONNECTING'")
+    browser.wait(f"{STATE} === 'WAITING'")
     assert browser.value(text("#veil-why")) == "no browser sends its camera: use the button below"
     browser.click("#camera")
     browser.wait(f"{STATE} === 'LIVE'")
@@ -320,5 +319,6 @@ def test_frames_go_in_and_labels_come_out(browser: Browser, webcam_run: tuple[Sm
     indices = [result.index for result in loop.results if result.index is not None]
     assert indices == sorted(set(indices))
     browser.click("#camera")
-    browser.wait(f"{STATE} === 'RECONNECTING' && {text('#camera')} === 'Use this camera'")
+    browser.wait(f"{STATE} === 'STALE' && {text('#camera')} === 'Use this camera'")
+    assert "no browser sends its camera" in browser.value(text("#veil-why"))
     assert browser.complaints() == []

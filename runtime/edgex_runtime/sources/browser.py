@@ -6,18 +6,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgex_runtime.clock import Clock
-from edgex_runtime.errors import BadInputError, ImageError, SourceLostError
+from edgex_runtime.errors import BadInputError, ImageError
 from edgex_runtime.image import read_image
 from edgex_runtime.sources.mailbox import Mailbox, mailbox
 from edgex_runtime.sources.source import Frame, SourceInfo, Unreadable
 
-SILENCE_S = 2.0
-"""How long `read` waits: then nobody sends, and the loop may look whether anyone still wants pictures."""
+LOOK_S = 2.0
+"""How often a `read` that waits looks whether a console still runs."""
 MAX_SIDE_PX = 4096
 
 
 class BrowserSource:
-    """Reads what browsers send. Nobody sending is no end: whoever opens the page later is welcome."""
+    """Reads what browsers send. Nobody sending is neither loss nor end: whoever opens the page later is welcome."""
 
     def __init__(self, box: Mailbox, *, clock: Clock) -> None:
         self._box = box
@@ -31,18 +31,21 @@ class BrowserSource:
         return self._info
 
     def read(self) -> Frame | Unreadable | None:
-        """Wait for the browser's next picture.
+        """Wait for the browser's next picture, for as long as it takes.
 
         Raises:
-            SourceLostError: If none came for `SILENCE_S`.
             BadInputError: If none can come, because no console runs.
         """
-        shot = self._box.take(timeout_s=SILENCE_S, given_up=lambda: self._closed)
-        if self._closed:
-            return None
-        if shot is None:
-            self._tell_silence()
-        assert shot is not None
+        shot = None
+        while shot is None:
+            shot = self._box.take(timeout_s=LOOK_S, given_up=lambda: self._closed)
+            if self._closed:
+                return None
+            if shot is None and not self._box.is_served:
+                raise BadInputError(
+                    f"{self._info.name}: a browser's camera comes through the console, and none runs: "
+                    "add --out http://127.0.0.1:8080, and open that address"
+                )
         name = f"{self._info.name}#{shot.index}"
         try:
             image = decode(shot.jpeg)
@@ -50,19 +53,14 @@ class BrowserSource:
             return Unreadable(index=shot.index, captured_ns=shot.captured_ns, name=name, error=str(error))
         return Frame(image=image, index=shot.index, captured_ns=shot.captured_ns, name=name)
 
+    def interrupt(self) -> None:
+        """End a `read` that waits, from another thread."""
+        self.close()
+
     def close(self) -> None:
-        """Stop, by any thread: a waiting `read` ends."""
+        """Stop, by any thread: a `read` that waits ends, and so does every later one."""
         self._closed = True
         self._box.wake()
-
-    def _tell_silence(self) -> None:
-        name = self._info.name
-        if not self._box.is_served:
-            raise BadInputError(
-                f"{name}: a browser's camera comes through the console, and none runs: "
-                "add --out http://127.0.0.1:8080, and open that address"
-            )
-        raise SourceLostError(f"{name}: no browser sends pictures: open the console, and use its camera button")
 
 
 def decode(jpeg: bytes) -> NDArray[np.uint8]:
