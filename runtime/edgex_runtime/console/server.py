@@ -76,7 +76,7 @@ class ConsoleServer:
 
     def tell(self) -> None:
         """Say that there is something new; by any thread."""
-        if self._loop is not None:
+        if self._loop is not None and (self._viewers or self._ending):
             call_soon(self._loop, self._news.set)
 
     def close(self) -> None:
@@ -126,11 +126,12 @@ class ConsoleServer:
             await self._news.wait()
             heartbeat.cancel()
             self._news.clear()
+            began_s = loop.time()
             await self._desk.studio.refresh(filter(None, [viewer.wanted for viewer in self._viewers]))
             async with self._printed:
                 self._edition += 1
                 self._printed.notify_all()
-            await asyncio.sleep(PERIOD_S)
+            await asyncio.sleep(max(began_s + PERIOD_S - loop.time(), 0.0))
 
     async def _answer(self, connection: ServerConnection, request: Request) -> Response | None:
         """Decide on one request; None opens a WebSocket."""

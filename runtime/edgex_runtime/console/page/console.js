@@ -20,6 +20,7 @@ let shown = null; // The picture on the screen.
 let offline = { ended: false, reason: "", now: true };
 let source = null;
 let explaining = false;
+let folders = []; // Classes for which frames were saved.
 let boxes = []; // Where a browser's camera is wanted: names of sources.
 let camera = null;
 
@@ -51,7 +52,7 @@ function hello(content) {
   find("models").replaceChildren(...models.map((one) => Object.assign(make("option", one.name), { value: one.name })));
   find("explain").hidden = !models.some((one) => one.explains);
   find("collect").hidden = content.classes === null;
-  if (content.classes !== null) offerClasses(content.classes);
+  folders = content.classes ?? [];
   setUpCamera(content.cameras);
   for (const id of ["pause", "stop"]) find(id).disabled = false;
   if (source !== null) watch();
@@ -186,6 +187,7 @@ function showNotices(notices) {
 
 function showModel(name) {
   model = name;
+  offerClasses();
   const facts = models.find((one) => one.name === name);
   if (!facts) return;
   find("models").value = name;
@@ -259,11 +261,13 @@ async function save(label) {
   if (answer === null) return;
   const { saved } = answer;
   say("saved", `Saved as ${saved.file} · ${saved.count} in ${saved.label}`, false);
-  offerClasses(answer.classes);
+  folders = answer.classes;
+  offerClasses();
 }
 
-function offerClasses(folders) {
-  const known = [...new Set([...folders, ...models.flatMap((one) => one.labels)])].slice(0, CLASSES_OFFERED);
+function offerClasses() {
+  const labels = models.find((one) => one.name === model)?.labels ?? [];
+  const known = [...new Set([...folders, ...labels])].slice(0, CLASSES_OFFERED);
   find("classes").replaceChildren(...known.map((name) => Object.assign(make("option"), { value: name })));
   if ([...find("quick").children].map((one) => one.textContent).join("\n") === known.join("\n")) return;
   find("quick").replaceChildren(...known.map((name) => Object.assign(make("button", name), { type: "button", onclick: () => save(name) })));
