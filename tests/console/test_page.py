@@ -135,9 +135,10 @@ def test_pause_resume_and_end(page: Browser, console: Any) -> None:
 
 
 def test_the_end_of_the_run_is_told(page: Browser, console: Any) -> None:
+    console.tell(State.LOST, error="the cable was pulled")
     console.sink.close()
     page.wait(f"{STATE} === 'ENDED'")
-    assert page.value(text("#veil-why")) == "the run has ended"
+    assert page.value(text("#veil-why")) == "the cable was pulled"
     assert page.value("document.querySelector('#pause').disabled")
     # The page asks again now and then whether another run has begun, which the browser notes.
     refused = "net::ERR_CONNECTION_REFUSED"

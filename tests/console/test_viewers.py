@@ -231,10 +231,13 @@ def test_a_viewer_that_reads_nothing_does_not_delay_the_end(console: Any) -> Non
 
 
 def test_the_end_is_told(console: Any, page: Page) -> None:
+    console.tell(State.LOST, error="the cable was pulled")
     console.sink.close()
+    got = []
     with contextlib.suppress(ConnectionClosed):
         while True:
-            page.socket.recv(timeout=5)
+            got.append(page.socket.recv(timeout=5))
+    assert b'"why": "the cable was pulled"' in got[-1], "what ended the run is told before its end"
     assert (page.socket.close_code, page.socket.close_reason) == (1001, "the run has ended")
     console.sink.close()
 

@@ -120,12 +120,14 @@ class ConsoleServer:
                 connection.transport.abort()
 
     async def _publish(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Whenever there is news, make the pictures that are looked at and let the viewers know; until the end."""
-        while not self._ending:
+        """Whenever there is news, make the pictures that are looked at and let the viewers know; the last news too."""
+        last = False
+        while not last:
             heartbeat = loop.call_later(HEARTBEAT_S, self._news.set)
             await self._news.wait()
             heartbeat.cancel()
             self._news.clear()
+            last = self._ending
             began_s = loop.time()
             await self._desk.studio.refresh(filter(None, [viewer.wanted for viewer in self._viewers]))
             async with self._printed:

@@ -100,7 +100,8 @@ class Viewer:
                     return
         finally:
             sending.cancel()
-            await asyncio.gather(sending, return_exceptions=True)
+            # Not `gather`: a fault of ours that ended it is to be logged, as that of any forgotten task is.
+            await asyncio.wait([sending])
 
     async def _send_updates(self) -> None:
         edition = 0
@@ -183,9 +184,7 @@ class Viewer:
                 raise BadInputError("this run says nothing of its models")
             self._desk.models.select(command.model)
         else:
-            {"pause": self._desk.control.pause, "resume": self._desk.control.resume, "stop": self._desk.control.stop}[
-                command.do
-            ]()
+            getattr(self._desk.control, command.do)()
         self._desk.board.on_news()
         return {}
 

@@ -95,7 +95,8 @@ function refreshState() {
   const age = status?.age_ms ?? null;
   const now = age !== null && status.live ? age + performance.now() - latestAt : age;
   if (offline.now) {
-    screen.state(offline.ended ? "ENDED" : latest ? "UNREACHABLE" : "CONNECTING", offline.reason, offline.ended ? null : now);
+    const why = (offline.ended && status?.why) || offline.reason;
+    screen.state(offline.ended ? "ENDED" : latest ? "UNREACHABLE" : "CONNECTING", why, offline.ended ? null : now);
     return;
   }
   if (!status) return;
