@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import SplitResult, urlsplit
 
+from edgex_runtime.address import shown
 from edgex_runtime.errors import BadInputError
 from edgex_runtime.sources.options import parse_options
 
@@ -68,7 +69,7 @@ def parse_console_uri(uri: str) -> ConsoleOptions:
     Raises:
         BadInputError: If it is no such address, an option is unknown, or a file or folder is not there.
     """
-    where = without_token(uri)
+    where = shown(uri)
     parts, port = _split(uri, where)
     if not parts.hostname or parts.path not in ("", "/") or parts.username is not None or parts.fragment:
         raise BadInputError(f"{where}: want an address of this machine and a port, such as {EXAMPLE}")
@@ -103,15 +104,6 @@ def recipe() -> str:
         "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 365 -keyout key.pem -out cert.pem "
         f"-subj /CN={name} -addext subjectAltName=DNS:{name},DNS:{name}.local"
     )
-
-
-def without_token(uri: str) -> str:
-    """The address as it may stand in a message.
-
-    >>> without_token("http://0.0.0.0:8080?token=sesame&collect=photos")
-    'http://0.0.0.0:8080?token=…&collect=photos'
-    """
-    return re.sub(r"([?&]token=)[^&#]*", r"\1…", uri)
 
 
 def _split(uri: str, where: str) -> tuple[SplitResult, int | None]:

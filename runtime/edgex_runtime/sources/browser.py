@@ -5,6 +5,7 @@ import re
 import numpy as np
 from numpy.typing import NDArray
 
+from edgex_runtime.address import shown
 from edgex_runtime.clock import Clock
 from edgex_runtime.errors import BadInputError, ImageError
 from edgex_runtime.image import read_image
@@ -105,5 +106,7 @@ def open_browser(uri: str, clock: Clock) -> BrowserSource:
     """
     name = uri.removeprefix("browser://")
     if not re.fullmatch(r"[A-Za-z0-9_-]{0,32}", name):
-        raise BadInputError(f"{uri}: want browser:// or browser://NAME, the name of up to 32 letters, digits, - and _")
+        raise BadInputError(
+            f"{shown(uri)}: want browser:// or browser://NAME, the name of up to 32 letters, digits, - and _"
+        )
     return BrowserSource(mailbox(f"browser:{name}" if name else "browser"), clock=clock)
