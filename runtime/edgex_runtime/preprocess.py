@@ -30,6 +30,30 @@ class _Span:
         return slice(self.start, self.start + self.length)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """Which part of a picture a network sees, and where in its input that part lies; rows first.
+
+    Attributes:
+        picture: Of the picture.
+        tensor: Of the input; all of it but with ``letterbox``.
+    """
+
+    picture: tuple[slice, slice]
+    tensor: tuple[slice, slice]
+
+
+def seen(height: int, width: int, input: InputSpec, resize: Resize) -> Seen:  # noqa: A002 (the contract's word)
+    """What `resize` takes of a picture of `height` × `width`, and where it puts it."""
+    picture = _Span(0, height), _Span(0, width)
+    tensor = _Span(0, input.height), _Span(0, input.width)
+    if resize.mode == "crop":
+        picture = _crop(height, width, input.height, input.width, resize.crop_fraction)
+    elif resize.mode == "letterbox":
+        tensor = _fit(height, width, input.height, input.width)
+    return Seen(picture=(picture[0].slice, picture[1].slice), tensor=(tensor[0].slice, tensor[1].slice))
+
+
 def resize(image: NDArray[np.uint8], input: InputSpec, resize: Resize) -> NDArray[np.uint8]:  # noqa: A002 (the contract's word)
     """Bring one picture to the input's size.
 

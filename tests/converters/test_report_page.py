@@ -3,17 +3,14 @@
 import html
 import itertools
 import json
-import os
 import re
-import shutil
-import subprocess
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from chromium import Browser
 
 from edgex_converters.report.axis import Axis
 from edgex_converters.report.curve import curve
@@ -23,92 +20,6 @@ from edgex_converters.report.scatter import place_labels, scatter
 
 HOSTILE = '<img src="http://127.0.0.1:9/x.png" onerror="console.error(1)">\'"&{{ 7 * 7 }}'
 SECTIONS = ["pipeline", "artifacts", "tradeoff", "layers", "making", "photos", "confusion", "calibration", "provenance"]
-
-
-class Browser:
-    """A headless Chromium, driven through its debugging pipe: https://chromedevtools.github.io/devtools-protocol/."""
-
-    def __init__(self, program: str, profile: Path) -> None:
-        to_read, self._write = os.pipe()
-        read, to_write = os.pipe()
-        command = f'exec "$@" 3<&{to_read} 4>&{to_write}'  # Chromium wants the pipe at these two descriptors.
-        options = ["--headless", "--disable-gpu", "--disable-dev-shm-usage", "--remote-debugging-pipe"]
-        # Chromium refuses to run as root with its sandbox.
-        options += ["--no-sandbox"] if os.geteuid() == 0 else []
-        self._process = subprocess.Popen(
-            ["/bin/bash", "-c", command, "bash", program, *options, f"--user-data-dir={profile}", "about:blank"],
-            pass_fds=(to_read, to_write),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        os.close(to_read)
-        os.close(to_write)
-        self._answers = os.fdopen(read, "rb")
-        self._rest = b""
-        self._number = 0
-        self._session: str | None = None
-        self.events: list[dict[str, Any]] = []
-        target = self.send("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        for domain in ("Page", "Network", "Log", "Runtime"):
-            self.send(f"{domain}.enable")
-
-    def send(self, method: str, **parameters: Any) -> dict[str, Any]:
-        self._number += 1
-        message = {"id": self._number, "method": method, "params": parameters}
-        os.write(
-            self._write, json.dumps(message | ({"sessionId": self._session} if self._session else {})).encode() + b"\0"
-        )
-        while (answer := self._receive()).get("id") != self._number:
-            self.events.append(answer)
-        assert "error" not in answer, answer
-        result: dict[str, Any] = answer["result"]
-        return result
-
-    def open(self, page: Path, width: int, scheme: str = "light") -> None:
-        self.events.clear()
-        self.send(
-            "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 600
-        )
-        self.send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
-        self.send("Page.navigate", url=page.as_uri())
-        while not any(event.get("method") == "Page.loadEventFired" for event in self.events):
-            self.events.append(self._receive())
-
-    def value(self, expression: str) -> Any:
-        answer = self.send("Runtime.evaluate", expression=expression, returnByValue=True)
-        assert "exceptionDetails" not in answer, answer
-        return answer["result"]["value"]
-
-    def told(self, *methods: str) -> list[dict[str, Any]]:
-        return [event["params"] for event in self.events if event.get("method") in methods]
-
-    def close(self) -> None:
-        self._session = None
-        self.send("Browser.close")
-        self._process.wait(20)
-        self._answers.close()
-        os.close(self._write)
-
-    def _receive(self) -> dict[str, Any]:
-        while b"\0" not in self._rest:
-            part = os.read(self._answers.fileno(), 1 << 16)
-            assert part, "the browser has gone"
-            self._rest += part
-        answer, self._rest = self._rest.split(b"\0", 1)
-        message: dict[str, Any] = json.loads(answer)
-        return message
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
-    program = next(filter(None, map(shutil.which, names)), None)
-    if program is None:
-        pytest.skip(f"no browser on PATH (looked for {', '.join(names)}): apt-get install chromium")
-    running = Browser(program, tmp_path_factory.mktemp("chromium"))
-    yield running
-    running.close()
 
 
 @pytest.fixture(scope="module")

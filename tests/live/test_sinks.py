@@ -224,7 +224,6 @@ def test_a_video_without_a_picture_is_not_made(tmp_path: Path, caplog: pytest.Lo
         ("out.mp5", "did you mean '.mp4'"),
         ("displya://", "unknown kind of sink"),
         ("display://x", "nothing behind it"),
-        ("http://127.0.0.1:8080", "not in this version"),
         ("/no/such/folder/out.mp4", "folder that exists"),
         ("/no/such/folder/out.jsonl", "cannot be written"),
         ("", "unknown kind of sink"),

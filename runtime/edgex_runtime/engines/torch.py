@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from edgex_runtime.engines.engine import EngineInfo, EngineOptions, Signature
+from edgex_runtime.engines.gradcam import GradCam
 from edgex_runtime.engines.tensors import ANY, check_batch, check_classifier
 from edgex_runtime.errors import DeviceUnavailableError, ModelFileError, SpecError
 from edgex_runtime.metadata.registry import read_spec
@@ -35,7 +36,9 @@ class TorchEngine:
         network = network.eval().to(self._device)
         # The images are NHWC in memory: convolutions that find their weights so too reorder neither.
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # (absent from its stubs)
-        self._network: torch.nn.Module | None = network
+        # Nothing here learns: only what `explain` asks for keeps gradients.
+        self._network: torch.nn.Module | None = network.requires_grad_(requires_grad=False)
+        self._gradcam: GradCam | None = None
         self._signature = check_classifier(path, self._declare(spec))
         self._info = EngineInfo(name="torch", version=torch.__version__, device=_device_name(self._device))
 
@@ -54,9 +57,17 @@ class TorchEngine:
         check_batch(batch, self._signature)
         return self._execute(batch)
 
+    def explain(self, batch: NDArray[np.generic], class_index: int) -> NDArray[np.float32]:
+        """Where the class is seen, by Grad-CAM; see `Explainer.explain`."""
+        check_batch(batch, self._signature)
+        assert self._network is not None, "the engine is closed"
+        if self._gradcam is None:
+            self._gradcam = GradCam(self._network)
+        return self._gradcam.explain(torch.from_numpy(batch.copy()).to(self._device), class_index).float().cpu().numpy()
+
     def close(self) -> None:
         """Release the network."""
-        self._network = None
+        self._network = self._gradcam = None
 
     def _declare(self, spec: ModelSpec) -> Signature:
         # A module declares nothing of itself: the shape in is the checkpoint's, the shape out is what comes out.

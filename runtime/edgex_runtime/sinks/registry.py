@@ -74,6 +74,13 @@ METRICS = Row(
     vendors=("prometheus_client",),
 )
 WEBHOOK = Row(opener="edgex_runtime.sinks.webhook:open_webhook", lossless=False, pictures=False)
+CONSOLE = Row(
+    opener="edgex_runtime.console.sink:open_console",
+    lossless=False,
+    pictures=True,
+    extra="console",
+    vendors=("websockets",),
+)
 DISPLAY = Row(opener="edgex_runtime.sinks.display:open_display", lossless=False, pictures=True)
 
 TERMINAL = "terminal://"
@@ -91,14 +98,14 @@ SINKS = {
     "metrics": METRICS,
     "webhook+http": WEBHOOK,
     "webhook+https": WEBHOOK,
+    "http": CONSOLE,
+    "https": CONSOLE,
     "watchdog": Row(opener="edgex_runtime.watchdog:open_watchdog", lossless=False, pictures=False),
 }
 # Third parties add a scheme ("acme" opens `acme://…`) or a suffix (".acme") by an entry point of this group.
 ENTRY_POINT_GROUP = "edgex.sinks"
 # What is not known of theirs: the careful choice is what a sink without a queue would do.
 PLUGIN = Row(opener="", lossless=True, pictures=True)
-# Schemes that the design names and this version does not have.
-PLANNED = ("http", "https")
 
 PICTURES_HELD = 4
 """A picture of 12 megapixels takes 36 MB."""
@@ -106,7 +113,7 @@ RESULTS_HELD = 256
 
 
 def open_sink(uri: str, surroundings: Surroundings) -> Sink:
-    """Open a sink: ``terminal://``, ``-`` (JSON lines on stdout), ``out.jsonl``, ``out.mp4``, ``out.webm`` ``.avi``.
+    """Open a sink: ``terminal://``, ``-`` (JSON lines on stdout), ``out.jsonl``, ``out.mp4``, ``http://127.0.0.1:8080``.
 
     Raises:
         BadInputError: If this version knows no such sink, or the file cannot be made.
@@ -119,8 +126,6 @@ def open_sink(uri: str, surroundings: Surroundings) -> Sink:
         opener = _load(key, SINKS[key])
     elif key in plugins:
         opener = plugins[key].load()
-    elif key in PLANNED:
-        raise BadInputError(f"{shown}: {key} sinks are not in this version of edgex, which writes {', '.join(SINKS)}")
     else:
         raise BadInputError(f"{shown}: unknown kind of sink {key!r}; {nearest(key, {**SINKS, **plugins})}")
     return opener(uri, surroundings)

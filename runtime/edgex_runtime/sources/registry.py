@@ -67,13 +67,12 @@ SOURCES = {
         extra="screen",
     ),
     "stdin": Entry(opener="edgex_runtime.sources.stdin:open_stdin", example="'-?size=640x480'"),
+    "browser": Entry(opener="edgex_runtime.sources.browser:open_browser", example="browser://", schemes=("browser",)),
     "test": Entry(opener="edgex_runtime.sources.pattern:open_pattern", example="test://shapes", schemes=("test",)),
 }
 WEBCAM = r"([0-9]{1,3}|/dev/video[0-9]{1,3}|/dev/v4l/by-(id|path)/[^?]+)(\?.*)?"
 # Third parties add a scheme by an entry point of this group, named after the scheme: "acme" opens `acme://…`.
 ENTRY_POINT_GROUP = "edgex.sources"
-# Schemes that the design names and this version does not have: they get a straight answer instead of "no such file".
-PLANNED = ("browser",)
 
 
 def open_source(uri: str, *, clock: Clock | None = None) -> Source:
@@ -95,9 +94,7 @@ def _find_opener(uri: str) -> Opener:
     path = Path(uri)
     scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*):(//)?", uri)
     exists = os.path.exists(uri)  # noqa: PTH110 - false, not OSError, for a name that no file can have
-    if re.fullmatch(r"([0-9]{1,3}|/dev/video[0-9]{1,3}|/dev/v4l/by-(id|path)/[^?]+)(\?.*)?", uri) and not (
-        exists and path.is_file()
-    ):
+    if re.fullmatch(WEBCAM, uri) and not (exists and path.is_file()):
         return _load(SOURCES["webcam"])
     if re.fullmatch(r"-(\?.*)?", uri):
         return _load(SOURCES["stdin"])
@@ -123,10 +120,6 @@ def _find_scheme(uri: str, scheme: str) -> Opener:
     if scheme in plugins:
         loaded: Opener = plugins[scheme].load()
         return loaded
-    if scheme in PLANNED:
-        raise BadInputError(
-            f"{shown(uri)}: {scheme} sources are not in this version of edgex, which reads {_examples()}"
-        )
     near = nearest(scheme, {**known, **plugins})
     raise BadInputError(f"{shown(uri)}: unknown kind of source {scheme!r}; {near}. A source is {_examples()}")
 

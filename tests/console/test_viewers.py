@@ -1,0 +1,398 @@
+"""What viewers get and what their buttons do, over real WebSockets."""
+
+import contextlib
+import io
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection
+
+from edgex.networks.checkpoint import save_checkpoint
+from edgex.networks.xception import NORMALISE, Xception, XceptionConfig
+from edgex_runtime.console import studio
+from edgex_runtime.control import ModelChoice
+from edgex_runtime.freshness import State
+from edgex_runtime.model import Model
+from edgex_runtime.sinks.sink import Event
+from edgex_runtime.spec import InputSpec, ModelSpec, Resize
+
+HANDSHAKE = (
+    "GET /live HTTP/1.1\r\nHost: {host}\r\nOrigin: http://{host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n"
+)
+NOISE = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+
+
+@pytest.fixture(autouse=True)
+def no_thread_leaks() -> Iterator[None]:
+    before = set(threading.enumerate())
+    yield
+    # The pools of the studio end by themselves, but not at once.
+    end = time.monotonic() + 2
+    while (left := [one.name for one in threading.enumerate() if one not in before]) and time.monotonic() < end:
+        time.sleep(0.01)
+    assert not [name for name in left if name.startswith("edgex")]
+
+
+class Page:
+    """A viewer that does what the page does: it takes updates, and answers for each."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self.socket = socket
+        self.hello = json.loads(socket.recv(timeout=5))
+        self.jpeg = b""
+        self.requests = 0
+
+    def update(self) -> dict[str, Any]:
+        """The next one; its picture, if it brings one, is in `jpeg`."""
+        while isinstance(message := self.socket.recv(timeout=5), str):
+            pass
+        length = int.from_bytes(message[:4], "big")
+        content = json.loads(message[4 : 4 + length])
+        self.jpeg = message[4 + length :] or self.jpeg
+        self.send("seen", number=content["number"])
+        return content
+
+    def until(self, holds: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
+        end = time.monotonic() + 10
+        while not holds(update := self.update()):
+            assert time.monotonic() < end, update
+        return update
+
+    def send(self, what: str, **content: Any) -> None:
+        self.socket.send(json.dumps({"do": what, **content}))
+
+    def ask(self, what: str, **content: Any) -> dict[str, Any]:
+        """Have something done; the answer."""
+        self.requests += 1
+        self.send(what, request=self.requests, **content)
+        while True:
+            message = self.socket.recv(timeout=5)
+            if isinstance(message, str):
+                answer = json.loads(message)
+                assert (answer["kind"], answer["request"]) == ("answer", self.requests)
+                return answer
+            self.send("seen", number=json.loads(message[4 : 4 + int.from_bytes(message[:4], "big")])["number"])
+
+    def picture(self) -> np.ndarray:
+        with Image.open(io.BytesIO(self.jpeg)) as image:
+            return np.asarray(image.convert("RGB"))
+
+
+@pytest.fixture
+def page(console: Any) -> Page:
+    return Page(console.connect())
+
+
+def test_a_viewer_is_told_of_models_and_classes(page: Page) -> None:
+    tiny = page.hello["models"][0]
+    assert [model["name"] for model in page.hello["models"]] == ["tiny", "other"]
+    assert (tiny["engine"], tiny["device"], tiny["explains"]) == ("fake 1", "cpu", False)
+    assert ["input", "16 × 16 uint8 NHWC RGB"] in tiny["contract"]
+    assert tiny["evidence"][0]["passed"]
+    assert tiny["evidence"][0]["measured"] == [["top1", "0.987"]]
+    assert page.hello["classes"] == []
+
+
+def test_a_result_arrives_with_its_picture(console: Any, page: Page) -> None:
+    console.show(np.full((48, 64, 3), (200, 80, 160), np.uint8))
+    update = page.until(lambda update: update["picture"])
+    assert (update["picture"]["label"], update["picture"]["score"]) == ("circle", 0.9)
+    assert [best["label"] for best in update["picture"]["top5"]] == ["circle", "square", "star"]
+    status = update["statuses"][0]
+    assert (status["name"], status["state"], status["dropped"], status["frames"]) == ("front door", "LIVE", 3, 1)
+    assert np.abs(page.picture().astype(int) - (200, 80, 160)).max() < 8
+
+
+def test_the_age_goes_on_while_nothing_comes(console: Any, page: Page) -> None:
+    console.show()
+    first = page.until(lambda update: update["picture"])["statuses"][0]
+    assert first["age_ms"] >= 12
+    later = page.until(lambda update: update["statuses"][0]["age_ms"] > 900)
+    assert later["statuses"][0]["state"] == "LIVE", "a slow model is no fault"
+
+
+def test_a_loop_that_is_silent_does_not_look_live(console: Any, page: Page) -> None:
+    console.show()
+    began = time.monotonic()
+    status = page.until(lambda update: update["statuses"][0]["state"] == "STALE")["statuses"][0]
+    assert time.monotonic() - began > 1.9
+    assert status["why"] == "the model gives no results"
+    assert status["age_ms"] > 1900
+
+
+def test_states_and_events_are_told_in_order(console: Any, page: Page) -> None:
+    console.show(events=(Event(kind="appeared", label="circle"),))
+    console.tell(State.RECONNECTING, error="cable pulled", age_ms=900.0)
+    update = page.until(lambda update: update["statuses"][0]["state"] == "RECONNECTING")
+    assert update["statuses"][0]["why"] == "cable pulled"
+    late = Page(console.connect()).update()
+    assert [(one["kind"], one["text"]) for one in late["notices"]] == [
+        ("appeared", "circle"),
+        ("state", "RECONNECTING"),
+        ("error", "cable pulled"),
+    ]
+    assert late["picture"]["label"] == "circle", "who comes later sees the last picture, and how old it is"
+    assert late["statuses"][0]["age_ms"] >= 900
+
+
+def test_no_password_of_a_camera_reaches_a_viewer(open_console: Callable[..., Any]) -> None:
+    address = "rtsp://admin:hunter2@camera/1"
+    console = open_console(sources=(address,))
+    page = Page(console.connect())
+    console.show(source=address)
+    assert "hunter2" not in json.dumps(page.until(lambda update: update["picture"]))
+    console.show(source=address, name=f"{address}#1")
+    console.tell(State.LOST, source=address, error=f"{address}: no route to host")
+    update = page.until(lambda update: update["statuses"][0]["state"] == "LOST")
+    assert "hunter2" not in json.dumps(update)
+    assert update["statuses"][0]["why"] == "rtsp://***@camera/1: no route to host"
+
+
+def test_a_picture_is_encoded_once_and_only_while_someone_looks(console: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoded: list[int] = []
+    encode = studio.encode
+    monkeypatch.setattr(studio, "encode", lambda image: encoded.append(int(image[0, 0, 0])) or encode(image))
+    for _ in range(20):
+        console.show()
+    time.sleep(0.1)
+    assert encoded == [], "nobody looks"
+    pages = [Page(console.connect()) for _ in range(3)]
+    pages[2].ask("watch", source="front door", picture=False)
+    for page in pages[:2]:
+        page.until(lambda update: update["picture"] and update["picture"]["name"] == "front door#19")
+    assert encoded == [19]
+    for _ in range(5):
+        console.show()
+        for page in pages[:2]:
+            page.until(lambda update: update["picture"]["name"] == f"front door#{console.next_index - 1}")
+    assert encoded == [19, 20, 21, 22, 23, 24]
+    assert pages[2].update()["picture"] is None
+
+
+def test_large_pictures_are_sent_smaller(console: Any, page: Page) -> None:
+    console.show(np.zeros((1500, 2000, 3), np.uint8))
+    update = page.until(lambda update: update["picture"])
+    assert update["picture"]["size"] == [2000, 1500]
+    assert page.picture().shape == (960, 1280, 3)
+
+
+def test_a_slow_viewer_gets_fewer_and_holds_nobody_up(console: Any) -> None:
+    slow, quick = console.connect(), Page(console.connect())
+    for _ in range(30):
+        console.show()
+        quick.until(
+            lambda update: update["picture"] and update["picture"]["name"].endswith(f"#{console.next_index - 1}")
+        )
+    began = time.monotonic()
+    console.sink.close()
+    assert time.monotonic() - began < 2
+    got = []
+    try:
+        while True:
+            got.append(slow.recv(timeout=5))
+    except ConnectionClosed:
+        pass
+    assert len(got) == 3, "hello, and the two updates that it may owe an answer for"
+
+
+def test_thirty_pictures_a_second_are_enough(console: Any, page: Page) -> None:
+    end, numbers = time.monotonic() + 1, set()
+    threading.Thread(target=lambda: [(console.show(), time.sleep(0.004)) for _ in range(200)], daemon=True).start()
+    while time.monotonic() < end:
+        picture = page.update()["picture"]
+        numbers.add(picture and picture["number"])
+    assert 8 <= len(numbers) <= 33
+
+
+def test_a_viewer_that_reads_nothing_does_not_delay_the_end(console: Any) -> None:
+    with contextlib.ExitStack() as stack:
+        for _ in range(4):
+            deaf = stack.enter_context(socket.create_connection(("127.0.0.1", console.port), timeout=5))
+            deaf.sendall(HANDSHAKE.format(host=f"127.0.0.1:{console.port}").encode())
+            assert deaf.recv(12) == b"HTTP/1.1 101"
+        for _ in range(3):
+            # More than the kernel's buffers take: the server is in the middle of a message when the end comes.
+            console.show(np.random.default_rng(0).integers(0, 256, (1000, 1280, 3), dtype=np.uint8))
+            time.sleep(0.1)
+        began = time.monotonic()
+        console.sink.close()
+        assert time.monotonic() - began < 2
+
+
+def test_the_end_is_told(console: Any, page: Page) -> None:
+    console.tell(State.LOST, error="the cable was pulled")
+    console.sink.close()
+    got = []
+    with contextlib.suppress(ConnectionClosed):
+        while True:
+            got.append(page.socket.recv(timeout=5))
+    assert b'"why": "the cable was pulled"' in got[-1], "what ended the run is told before its end"
+    assert (page.socket.close_code, page.socket.close_reason) == (1001, "the run has ended")
+    console.sink.close()
+
+
+def test_the_buttons_reach_the_run(console: Any, page: Page) -> None:
+    assert "error" not in page.ask("pause")
+    assert console.control.is_paused
+    assert page.until(lambda update: update["paused"])
+    page.ask("resume")
+    assert not console.control.is_paused
+    page.ask("select", model="other")
+    assert console.models.current == "other"
+    assert page.until(lambda update: update["model"] == "other")
+    assert "no such model is loaded; loaded are tiny, other" in page.ask("select", model="x")["error"]
+    page.ask("stop")
+    assert console.control.is_stopped
+
+
+def test_each_viewer_watches_its_own_source(open_console: Callable[..., Any]) -> None:
+    console = open_console(sources=("door", "gate"))
+    door, gate = Page(console.connect()), Page(console.connect())
+    gate.ask("watch", source="gate")
+    console.show(source="door", label="circle")
+    console.show(source="gate", label="star")
+    assert door.until(lambda update: update["picture"])["picture"]["label"] == "circle"
+    update = gate.until(lambda update: update["picture"])
+    assert (update["source"], update["picture"]["label"]) == ("gate", "star")
+    assert [status["label"] for status in update["statuses"]] == ["circle", "star"]
+    gate.ask("watch", source="door")
+    assert gate.until(lambda update: update["source"] == "door")["picture"]["label"] == "circle"
+    gate.jpeg = b""
+    gate.ask("watch", source="gate")
+    gate.until(lambda update: update["source"] == "gate")
+    assert gate.jpeg, "of a source that gives no more pictures the last one is sent again"
+    assert "there is no such source" in gate.ask("watch", source="cellar")["error"]
+
+
+def test_the_frame_that_is_seen_is_saved_without_loss(console: Any, page: Page, tmp_path: Path) -> None:
+    console.show(NOISE)
+    number = page.until(lambda update: update["picture"])["picture"]["number"]
+    console.show()
+    answer = page.ask("save", number=number, label="  marble   race ")
+    saved = tmp_path / "photos" / answer["saved"]["file"]
+    assert (answer["saved"]["label"], answer["saved"]["count"]) == ("marble race", 1)
+    assert answer["classes"] == ["marble race"]
+    with Image.open(saved) as image:
+        assert image.format == "PNG"
+        np.testing.assert_array_equal(np.asarray(image), NOISE)
+    again = page.ask("save", number=number, label="marble race")
+    assert again["saved"]["count"] == 2
+    assert again["saved"]["file"] != answer["saved"]["file"]
+    assert not list((tmp_path / "photos").glob("**/*.tmp"))
+
+
+def test_a_jpeg_where_that_is_asked_for(open_console: Callable[..., Any], tmp_path: Path) -> None:
+    console = open_console(f"?collect={tmp_path}&format=jpg")
+    page = Page(console.connect())
+    console.show(np.full((48, 64, 3), (200, 80, 160), np.uint8))
+    number = page.until(lambda update: update["picture"])["picture"]["number"]
+    with Image.open(tmp_path / page.ask("save", number=number, label="a")["saved"]["file"]) as image:
+        assert image.format == "JPEG"
+        assert np.abs(np.asarray(image).astype(int) - (200, 80, 160)).max() <= 3
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        "",
+        " ",
+        ".",
+        "..",
+        "../x",
+        "a/b",
+        "a\\b",
+        "/etc",
+        ".hidden",
+        "x.",
+        "a\0b",
+        "\x1b[2J",
+        "\u202ea",
+        "con:",
+        "é" * 60,
+    ],
+)
+def test_a_class_that_is_no_folders_name_is_refused(console: Any, page: Page, tmp_path: Path, label: str) -> None:
+    console.show()
+    number = page.until(lambda update: update["picture"])["picture"]["number"]
+    before = sorted(tmp_path.rglob("*"))
+    assert "want a name of 1 to 100 bytes" in page.ask("save", number=number, label=label)["error"]
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_link_out_of_the_folder_is_not_followed(console: Any, page: Page, tmp_path: Path) -> None:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "photos" / "cat").symlink_to(tmp_path / "outside")
+    console.show()
+    number = page.until(lambda update: update["picture"])["picture"]["number"]
+    assert "a link to somewhere else" in page.ask("save", number=number, label="cat")["error"]
+    assert list((tmp_path / "outside").iterdir()) == []
+
+
+def test_what_cannot_be_saved_is_told(console: Any, page: Page, tmp_path: Path) -> None:
+    console.show()
+    number = page.until(lambda update: update["picture"])["picture"]["number"]
+    assert "gone already" in page.ask("save", number=number + 99, label="cat")["error"]
+    (tmp_path / "photos" / "file").write_text("")
+    assert "cannot be saved" in page.ask("save", number=number, label="file")["error"]
+    answers = [page.ask("save", number=number, label="cat") for _ in range(12)]
+    assert "at most 4 pictures a second" in answers[-1]["error"]
+
+
+def test_without_a_folder_nothing_is_collected(open_console: Callable[..., Any]) -> None:
+    page = Page(open_console().connect())
+    assert page.hello["classes"] is None
+    assert "?collect=photos" in page.ask("save", label="cat")["error"]
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Iterator[Model]:
+    torch.manual_seed(0)
+    size = InputSpec(height=64, width=64)
+    spec = ModelSpec(
+        name="c", labels=("circle", "square", "star"), input=size, resize=Resize(mode="stretch"), normalise=NORMALISE
+    )
+    network = Xception(XceptionConfig(width=0.125, middle_blocks=0, image_size=64, classes=3))
+    save_checkpoint(tmp_path / "c.safetensors", network, spec)
+    with Model(tmp_path / "c.safetensors", threads=1) as model:
+        yield model
+
+
+def test_grad_cam_lies_on_the_very_frame_that_it_explains(
+    open_console: Callable[..., Any], models: ModelChoice, checkpoint: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = ModelChoice({"tiny": models.models["tiny"], "net": checkpoint})
+    monkeypatch.setattr(models, "_models", both.models)
+    console = open_console()
+    page = Page(console.connect())
+    assert [model["explains"] for model in page.hello["models"]] == [False, True]
+    console.show(NOISE, model="tiny")
+    plain = page.until(lambda update: update["picture"])
+    assert plain["picture"]["explained_by"] == ""
+    before = page.picture()
+    page.ask("watch", source="front door", explain=True)
+    update = page.until(lambda update: update["picture"]["explained_by"])
+    assert (update["picture"]["explained_by"], update["picture"]["name"], update["trouble"]) == (
+        "net",
+        "front door#0",
+        "",
+    )
+    assert np.abs(page.picture().astype(int) - before).mean() > 5
+    page.ask("watch", source="front door", explain=False)
+    assert page.until(lambda update: not update["picture"]["explained_by"])
+
+
+def test_where_no_model_can_explain_the_viewer_is_told(console: Any, page: Page) -> None:
+    console.show()
+    page.ask("watch", source="front door", explain=True)
+    assert "wants a checkpoint" in page.until(lambda update: update["trouble"])["trouble"]
