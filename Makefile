@@ -18,6 +18,8 @@ OLD_VENV := .venv-tflite-runtime
 OLD_STAMP := $(OLD_VENV)/.installed
 INTEROP_VENV := .venv-interop
 INTEROP_STAMP := $(INTEROP_VENV)/.installed
+WINDOW_VENV := .venv-window
+WINDOW_STAMP := $(WINDOW_VENV)/.installed
 PIP := pip install --quiet --disable-pip-version-check
 TORCH := torch==2.13.0
 
@@ -56,6 +58,12 @@ $(INTEROP_STAMP): Makefile
 	$(INTEROP_VENV)/bin/$(PIP) --no-deps mediapipe==1.2.2
 	touch $@
 
+# An OpenCV that opens windows, which cannot stand beside the headless one: for the test of `display://` (Xvfb, xdotool).
+$(WINDOW_STAMP): constraints.txt
+	$(PYTHON) -m venv $(WINDOW_VENV)
+	$(WINDOW_VENV)/bin/$(PIP) --constraint constraints.txt numpy pillow opencv-python==5.0.0.93
+	touch $@
+
 demo: $(STAMP) ## Draw photos, train, convert, prove, run live (about five minutes after installation)
 	$(BIN)/edgex demo --out $(DEMO_DIR)
 
@@ -68,7 +76,7 @@ test-slow: $(STAMP) ## Run the tests that take minutes, on real photos
 test-board: $(STAMP) ## Deploy with wheels from the registry, and to an emulated arm64 Debian (needs root)
 	$(BIN)/pytest -m board
 
-test-interop: $(STAMP) $(INTEROP_STAMP) ## Run our files in Model API, MediaPipe and plain onnxruntime
+test-interop: $(STAMP) $(INTEROP_STAMP) $(WINDOW_STAMP) ## Run our files in other people's programs, and the window
 	$(BIN)/pytest -m interop
 
 lint: $(STAMP) ## Check style, types and import contracts
@@ -82,4 +90,4 @@ format: $(STAMP) ## Rewrite the code in the house's format
 	$(BIN)/ruff format .
 
 clean: ## Remove the environments and what the demo made
-	rm -rf $(VENV) $(OLD_VENV) $(INTEROP_VENV) $(DEMO_DIR)
+	rm -rf $(VENV) $(OLD_VENV) $(INTEROP_VENV) $(WINDOW_VENV) $(DEMO_DIR)

@@ -236,7 +236,7 @@ def screen(tmp_path: Path) -> Iterator[Screen]:
 @pytest.fixture
 def windowed_python() -> str:
     """An interpreter whose OpenCV opens windows; ours must not have one (see docs/sinks.md)."""
-    named = os.environ.get("EDGEX_INTEROP_PYTHON", str(ROOT / ".venv-interop" / "bin" / "python"))
+    named = os.environ.get("EDGEX_WINDOW_PYTHON", str(ROOT / ".venv-window" / "bin" / "python"))
     if not Path(named).is_file():
         pytest.skip(f"no environment with an OpenCV that opens windows at {named}: `make test-interop` makes it")
     return named

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgex_runtime.errors import BadInputError
+from edgex_runtime.errors import BadInputError, MissingExtraError
 from edgex_runtime.freshness import State
 from edgex_runtime.predictions import Score
 from edgex_runtime.sinks.annotate import Annotator
@@ -234,6 +235,22 @@ def test_what_cannot_be_written_is_refused(uri: str, message: str) -> None:
         open_sink(uri, surroundings())
 
 
+@pytest.mark.parametrize(
+    ("uri", "vendor", "extra"),
+    [("mqtt://broker/home", "paho", "mqtt"), ("metrics://:9100", "prometheus_client", "metrics")],
+)
+def test_a_sink_that_is_not_installed_says_how_to_install_it(
+    monkeypatch: pytest.MonkeyPatch, uri: str, vendor: str, extra: str
+) -> None:
+    for name in ("mqtt", "broker", "metrics"):
+        monkeypatch.delitem(sys.modules, f"edgex_runtime.sinks.{name}", raising=False)
+    for name in [name for name in sys.modules if name.startswith(f"{vendor}.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, vendor, None)
+    with pytest.raises(MissingExtraError, match=rf"pip install 'edgex\[{extra}\]'"):
+        open_sink(uri, surroundings())
+
+
 def test_the_page_of_sinks_names_every_one() -> None:
     page = (Path(__file__).resolve().parents[2] / "docs" / "sinks.md").read_text(encoding="utf-8")
     schemes = [f"{key}://" if key.isidentifier() or "+" in key else key for key in SINKS]
@@ -271,7 +288,7 @@ def test_the_score_bar_is_as_long_as_the_score() -> None:
 @pytest.mark.parametrize("shape", [(1, 1), (8, 8), (48, 64), (3, 2000), (2000, 3)])
 def test_even_a_tiny_picture_can_be_drawn_on(shape: tuple[int, int]) -> None:
     for result in (RESULT, STALE, FAILED):
-        assert Annotator().draw(np.zeros((*shape, 3), dtype=np.uint8), result).shape == (*shape, 3)
+        assert Annotator().draw(np.zeros((*shape, 3), dtype=np.uint8), result, title="front door").shape == (*shape, 3)
 
 
 @pytest.mark.parametrize("pen", [OpenCvPen(), PillowPen()], ids=["opencv", "pillow"])
@@ -303,6 +320,16 @@ def test_a_guess_is_drawn_as_unknown_with_a_bar_without_colour() -> None:
     bar = guess[440:].astype(int)
     assert int(np.abs(bar[..., 1] - bar[..., 0]).max()) < 40
     assert not np.array_equal(guess, Annotator().draw(image, RESULT))
+
+
+def test_a_title_stays_in_the_left_half_however_long_it_is() -> None:
+    image = np.full((360, 640, 3), 200, dtype=np.uint8)
+    plain = Annotator().draw(image, RESULT)
+    for title in ("door", "rtsp://camera.example/" * 9):
+        changed = (Annotator().draw(image, RESULT, title=title) != plain).any(axis=2)
+        assert changed.any()
+        assert not changed[:, 320:].any()
+        assert not changed[60:].any()
 
 
 def test_a_picture_says_when_its_answer_was_used_again() -> None:

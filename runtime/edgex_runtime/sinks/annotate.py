@@ -84,12 +84,13 @@ class Annotator:
         self._letters = Lettering()
         self._shades: OrderedDict[tuple[int, int], Image] = OrderedDict()
 
-    def draw(self, image: Image, result: LiveResult) -> Image:
+    def draw(self, image: Image, result: LiveResult, *, title: str = "") -> Image:
         """Draw `result` on a copy.
 
         Args:
             image: (H, W, 3) uint8 RGB; is not changed. 64×48 and larger come out readable.
             result: Without a label the state is told in words, or the error.
+            title: Stands at the top left; a source's name, where there are several.
 
         Returns:
             (H, W, 3) uint8 RGB.
@@ -105,6 +106,8 @@ class Annotator:
             words = result.error or STATE_WORDS.get(result.state, "")
             self._write(canvas, words, x=layout.margin, y=layout.label_y, px=layout.label_px)
         self._draw_state(canvas, layout, result)
+        if title:
+            self._draw_title(canvas, layout, title)
         return canvas
 
     def _draw_shade(self, canvas: Image, layout: Layout) -> None:
@@ -148,6 +151,16 @@ class Annotator:
         center = (x + height // 2 + dot // 2, y)
         cv2.circle(canvas, center, dot, STATE_COLORS[result.state], -1, cv2.LINE_AA)
         self._write(canvas, text, x=center[0] + 2 * dot, y=y, px=px)
+
+    def _draw_title(self, canvas: Image, layout: Layout, title: str) -> None:
+        px = layout.small_px
+        height = round(1.7 * px)
+        y = layout.margin // 2 + height // 2
+        # The other half is the state's.
+        room = layout.width // 2 - layout.margin - height
+        width = min(self._letters.width(title, px), max(room, 0)) + height
+        _darken_pill(canvas, layout.margin, y, width, height)
+        self._write(canvas, title, x=layout.margin + height // 2, y=y, px=px, room=room)
 
     def _write(self, canvas: Image, text: str, *, x: int, y: int, px: int, room: int | None = None) -> None:
         """Blend white `text`, its middle line at `y`, cut to `room` pixels (all that is left of the picture)."""

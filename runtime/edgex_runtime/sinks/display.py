@@ -77,7 +77,8 @@ class DisplaySink:
         if self._has_ended and not self._has_opened:
             raise BadInputError(f"{URI}: the window cannot be opened: {self._last_words()}")
         canvas = self._mosaic.canvas(frame, result)
-        picture = self._mosaic.put(result.source, self._annotator.draw(canvas, result))
+        drawn = self._annotator.draw(canvas, result, title=self._mosaic.title(result))
+        picture = self._mosaic.put(result.source, drawn)
         with self._changed:
             self._newest = picture
             self._changed.notify_all()

@@ -72,7 +72,8 @@ class VideoSink:
             self._open(frame.image if frame is not None else blank(BLANK_SIZE), result.at_ns)
         assert self._writer is not None
         canvas = self._mosaic.canvas(frame, result)
-        picture = self._mosaic.put(result.source, self._annotator.draw(canvas, result))
+        drawn = self._annotator.draw(canvas, result, title=self._mosaic.title(result))
+        picture = self._mosaic.put(result.source, drawn)
         if not self._live:
             self._writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
             return
