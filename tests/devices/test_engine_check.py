@@ -11,6 +11,7 @@ from edgex_devices.engine_check import RUNS, EngineRun, parse_runs, run_all, run
 from edgex_runtime.engines.registry import ENGINES, Entry
 from edgex_runtime.errors import SpecError
 from edgex_runtime.metadata.registry import check_seal, read_spec, write_spec
+from edgex_runtime.model import Model
 from edgex_runtime.spec import Golden, GoldenSample
 
 TINY = Path(engine_check.__file__).with_name("tiny")
@@ -67,6 +68,15 @@ def test_answers_that_differ_are_wrong(tmp_path: Path, monkeypatch: pytest.Monke
     write_spec(copy, replace(spec, golden=golden))
     monkeypatch.setattr(engine_check, "_MODELS", tmp_path)
     assert run_here("onnxruntime", "cpu", "tiny.onnx").verdict == "wrong"
+
+
+def test_a_self_test_that_is_remembered_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine answers otherwise than at its first, remembered self-test: an upgrade of a driver, say."""
+    assert run_here("onnxruntime", "cpu", "tiny.onnx").verdict == "right"
+    true_logits = Model.logits
+    monkeypatch.setattr(Model, "logits", lambda self, images: true_logits(self, images) + 1)
+    run = run_here("onnxruntime", "cpu", "tiny.onnx")
+    assert (run.verdict, run.why[:13]) == ("wrong", "a logit is 1 ")
 
 
 @pytest.mark.parametrize(

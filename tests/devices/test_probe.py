@@ -63,6 +63,7 @@ def test_a_codec_is_no_camera(pi5: Facts) -> None:
         (0x84A00001, 0x04200001, True),  # a webcam
         (0x84A00001, 0x04A00000, False),  # the same webcam's metadata
         (0x84204000, 0x04204000, False),  # a codec
+        (0x84208003, 0x04208003, False),  # an older codec, which says that it captures as well
         (0x84201000, 0x04201000, True),  # a camera of several planes
         (0x04000001, 0x00000000, True),  # an old driver, which speaks of the whole device only
     ],

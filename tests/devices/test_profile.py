@@ -124,3 +124,9 @@ def test_what_is_not_known_is_none(tmp_path: Path) -> None:
 
 def test_the_memory_limit_is_half_of_the_smallest_size() -> None:
     assert load_profile("raspberry-pi-5").memory_limit_mb == 512
+
+
+def test_an_engine_that_only_the_maker_gives_out_is_preferred_but_not_among_the_registrys() -> None:
+    profile = load_profile("jetson-orin-nano")
+    assert (profile.preferred[0].device, profile.preferred[0].origin) == ("gpu", "vendor")
+    assert {engine.device for engine in profile.engines} == {"cpu"}

@@ -21,7 +21,7 @@ from edgex_devices.tune import TuneConfig, choose, judge, run_apart, summarise, 
 from edgex_devices.tuned import Figures, Row, load_tuned, tuned_folder
 from edgex_runtime.engines.engine import EngineOptions
 from edgex_runtime.errors import BadInputError, MissingExtraError, ModelFileError
-from edgex_runtime.metadata.registry import read_spec, write_spec
+from edgex_runtime.metadata.registry import artifact_sha256, read_spec, write_spec
 from edgex_runtime.model import Model
 from edgex_runtime.spec import Evidence, ModelSpec, NetworkRef
 
@@ -138,6 +138,9 @@ def test_another_file_another_engine_version_or_a_damaged_record_is_not_used(
     assert load_tuned(onnx) is not None
     write_spec(onnx, replace(spec, name="other"))
     assert load_tuned(onnx) is None
+    other = artifact_sha256(onnx)
+    record.rename(record.with_name(other + record.name[len(other) :]))
+    assert load_tuned(onnx) is None
 
 
 def test_the_fastest_that_fits_is_chosen() -> None:
@@ -172,6 +175,25 @@ def test_within_chance_the_lesser_strain_wins(other: Row, chosen_ms: float) -> N
     assert chosen is not None
     assert chosen.figures is not None
     assert chosen.figures.frame_ms == chosen_ms
+
+
+def test_calm_threads_win_over_spinning_ones_that_are_as_fast() -> None:
+    chosen = choose([row(10.0, spread=1.0, spin=True), row(10.5, spread=0.1)])
+    assert chosen is not None
+    assert not chosen.candidate.spin
+
+
+def test_rounds_go_forth_and_back(onnx: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    turns: list[str] = []
+
+    def planted(task: Task) -> Answer:
+        turns.append(task.candidate.engine)
+        sample = Sample(frame_ms=(10.0,), inference_ms=9.0, peak_mb=90, start_s=1, ran_on="cpu", engine_version="1")
+        return Answer(sample=sample)
+
+    monkeypatch.setattr(tune_module, "run_apart", planted)
+    tune(replace(FAST, models=(onnx,), rounds=3))
+    assert turns == ["onnxruntime", "openvino", "openvino", "onnxruntime", "onnxruntime", "openvino"]
 
 
 def test_what_is_far_behind_after_one_round_is_measured_no_more(onnx: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -243,6 +265,11 @@ def test_advice_does_not_estimate_what_a_smaller_network_cannot_give() -> None:
         advice[1] == "everything but inference takes 10.0 ms already: smaller frames of the camera, or a faster board"
     )
     assert len(advise([row(100.0)], Limits(max_latency_ms=50), {"m.onnx": spec_of(side=40, width=None)})) == 1
+
+
+def test_advice_asks_for_no_smaller_input_where_only_memory_is_short() -> None:
+    advice = advise([row(10.0, mb=300)], Limits(min_fps=20, memory_mb=200), {"m.onnx": spec_of()})
+    assert not any("an estimate" in line for line in advice)
 
 
 def test_advice_says_who_takes_the_least_memory_and_that_int8_is_missing() -> None:
