@@ -15,7 +15,7 @@ from edgex.cli.explain import command
 from edgex.networks.checkpoint import save_checkpoint
 from edgex.networks.xception import NORMALISE, Xception, XceptionConfig
 from edgex_runtime.engines.explainer import Explainer
-from edgex_runtime.engines.gradcam import GradCam, find_last_map
+from edgex_runtime.engines.torch import GradCam, find_last_map
 from edgex_runtime.errors import BadInputError
 from edgex_runtime.explanation import draw_heat, explain, heat_of, lay_over
 from edgex_runtime.model import Model
