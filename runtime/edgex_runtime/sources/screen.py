@@ -1,4 +1,4 @@
-"""What a screen shows: ``screen://1?fps=10&region=640x480+100+50``, by MSS."""
+"""What a screen shows: ``screen://1?fps=10&region=640x480,100,50``, by MSS."""
 
 import re
 from collections.abc import Callable
@@ -21,14 +21,14 @@ Region = tuple[int, int, int, int]
 
 
 def parse_region(text: str) -> Region:
-    """``640x480+100+50`` → width, height, left, top, as X11 writes a geometry.
+    """``640x480,100,50`` → width, height, left, top.
 
-    >>> parse_region("640x480+100+50")
+    >>> parse_region("640x480,100,50")
     (640, 480, 100, 50)
     """
-    match = re.fullmatch(r"([0-9]{1,5})x([0-9]{1,5})\+([0-9]{1,5})\+([0-9]{1,5})", text)
+    match = re.fullmatch(r"([0-9]{1,5})x([0-9]{1,5}),([0-9]{1,5}),([0-9]{1,5})", text)
     if match is None or not (int(match[1]) and int(match[2])):
-        raise ValueError("want WIDTHxHEIGHT+LEFT+TOP, such as 640x480+100+50")
+        raise ValueError("want WIDTHxHEIGHT,LEFT,TOP, such as 640x480,100,50")
     return int(match[1]), int(match[2]), int(match[3]), int(match[4])
 
 
