@@ -11,6 +11,7 @@ import numpy as np
 from mss.exception import ScreenShotError
 from numpy.typing import NDArray
 
+from edgex_runtime.address import shown
 from edgex_runtime.clock import Clock
 from edgex_runtime.errors import BadInputError, SourceLostError
 from edgex_runtime.sources.options import parse_fps, parse_options
@@ -131,10 +132,13 @@ def open_screen(uri: str, clock: Clock) -> ScreenSource:
         with mss.MSS() as screens:
             count = len(screens.monitors)
             if not re.fullmatch(r"[0-9]{0,2}", text) or int(text or 1) >= count:
-                raise BadInputError(f"{uri}: want a screen from 1 to {count - 1}, or 0 for all, as in screen://1")
+                raise BadInputError(
+                    f"{shown(uri)}: want a screen from 1 to {count - 1}, or 0 for all, as in screen://1"
+                )
             grab(screens, int(text or 1), options.region)
     except ScreenShotError as error:
         raise SourceLostError(
-            f"{uri}: want a display, found none that can be read: {error}: run this where $DISPLAY is an X server"
+            f"{shown(uri)}: want a display, found none that can be read: {error}: run this where $DISPLAY is an X "
+            "server"
         ) from error
     return ScreenSource(int(text or 1), options, clock=clock)
