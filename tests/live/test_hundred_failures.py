@@ -2,6 +2,7 @@
 
 import gc
 import itertools
+import logging
 import os
 import random
 import threading
@@ -196,6 +197,12 @@ def check(kinds: list[str]) -> list[int]:
     assert after.threads == before.threads
     assert after.descriptors == before.descriptors
     return outcome.resident_bytes
+
+
+@pytest.fixture(autouse=True)
+def no_logs(caplog: pytest.LogCaptureFixture) -> None:
+    """pytest keeps every record; memory is what is measured here."""
+    caplog.set_level(logging.CRITICAL, logger="edgex_runtime.capture")
 
 
 def test_a_hundred_failures_are_all_recovered_from() -> None:
