@@ -1,6 +1,7 @@
 """What may be shown of a source's address: everything but the user, the password and what looks like a secret."""
 
 import re
+from collections.abc import Iterable
 from urllib.parse import unquote
 
 HIDDEN = "***"
@@ -53,12 +54,20 @@ def shown(uri: str) -> str:
     return head + _without_secret_values(rest, bare=False)
 
 
-def scrub(text: str) -> str:
+def scrub(text: str, command: Iterable[str] = ()) -> str:
     """Hide the addresses' secrets, and secret-looking ``key=value``, in a message that somebody else wrote.
+
+    Args:
+        text: The message.
+        command: What that program was called with: secret-looking values of it are hidden wherever they stand.
 
     >>> scrub("Could not open rtsp://u:p@camera/1 with user-pw=x")
     'Could not open rtsp://***@camera/1 with user-pw=***'
     """
+    for word in command:
+        key, _, value = word.partition("=")
+        if value and _is_secret(key):
+            text = text.replace(value, HIDDEN)
     return re.sub(r"\S+", lambda word: _scrub_word(word[0]), text)
 
 
@@ -77,5 +86,9 @@ def _without_secret_values(text: str, *, bare: bool) -> str:
 
 
 def _hide_value(pair: re.Match[str]) -> str:
-    key = unquote(pair[1]).casefold()
-    return f"{pair[1]}={HIDDEN}" if any(word in key for word in _SECRET_WORDS) else pair[0]
+    return f"{pair[1]}={HIDDEN}" if _is_secret(pair[1]) else pair[0]
+
+
+def _is_secret(key: str) -> bool:
+    text = unquote(key).casefold()
+    return any(word in text for word in _SECRET_WORDS)

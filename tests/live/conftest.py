@@ -1,5 +1,7 @@
 """A deterministic model without an engine, frames, and real video files."""
 
+import shutil
+import subprocess
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -110,3 +112,14 @@ def no_thread_leaks() -> Iterator[None]:
         thread.join(GRACE_S)
     left = [thread.name for thread in threading.enumerate() if thread not in before]
     assert not left, f"left running: {left}"
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if shutil.which("openssl") is None:
+        pytest.skip("wants openssl, to make a certificate: apt-get install openssl")
+    path = tmp_path_factory.mktemp("tls") / "camera.pem"
+    make = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=camera -addext subjectAltName=IP:127.0.0.1"
+    subprocess.run([*make.split(), "-keyout", path, "-out", path.with_suffix(".crt")], check=True, capture_output=True)
+    path.write_text(path.read_text() + path.with_suffix(".crt").read_text())
+    return path

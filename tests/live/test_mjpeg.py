@@ -1,9 +1,7 @@
 """Network cameras by HTTP: the newest whole picture, whatever the camera's manners, and words for what is none."""
 
-import shutil
 import socket
 import ssl
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -356,17 +354,6 @@ def test_any_address_is_taken_apart_or_refused(rest: str) -> None:
     except BadInputError:
         return
     assert "@" not in url.address.partition("://")[2].partition("/")[0]
-
-
-@pytest.fixture(scope="session")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    if shutil.which("openssl") is None:
-        pytest.skip("wants openssl, to make a certificate: apt-get install openssl")
-    path = tmp_path_factory.mktemp("tls") / "camera.pem"
-    make = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=camera -addext subjectAltName=IP:127.0.0.1"
-    subprocess.run([*make.split(), "-keyout", path, "-out", path.with_suffix(".crt")], check=True, capture_output=True)
-    path.write_text(path.read_text() + path.with_suffix(".crt").read_text())
-    return path
 
 
 def test_tls_is_verified_unless_told_otherwise(certificate: Path) -> None:

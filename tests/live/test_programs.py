@@ -250,7 +250,7 @@ def test_a_screen_is_looked_at(display: str) -> None:
     frames = [source.read() for _ in range(3)]
     source.close()
     assert all(isinstance(frame, Frame) and frame.image.shape == (200, 320, 3) for frame in frames)
-    part = open_source("screen://?region=64x48+10+20")
+    part = open_source("screen://?region=64x48,10,20")
     frame = part.read()
     assert isinstance(frame, Frame)
     assert frame.image.shape == (48, 64, 3)

@@ -1,15 +1,17 @@
 """RTSP cameras, against a real server: whole pictures, no lag, and back again after every kind of loss."""
 
 import itertools
+import select
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -144,6 +146,7 @@ def test_a_camera_that_is_killed_stalled_and_changed_comes_back_each_time(serve:
     server = serve()
     reopen = partial(open_source, f"{server.url}#timeout=600ms")
     states = set()
+    descriptors = len(list(Path("/proc/self/fd").iterdir()))
     with Capture(reopen(), clock=SystemClock(), reopen=reopen, reconnect_s=TIMEOUT_S) as capture:
 
         def wait_for_size(size: tuple[int, int]) -> None:
@@ -169,6 +172,46 @@ def test_a_camera_that_is_killed_stalled_and_changed_comes_back_each_time(serve:
         wait_for_size((128, 320))
         assert capture.reconnects == 2
     assert State.RECONNECTING in states
+    # The second server's output is one.
+    assert len(list(Path("/proc/self/fd").iterdir())) == descriptors + 1
+
+
+@contextmanager
+def encrypted(port: int, certificate: Path) -> Iterator[int]:
+    """A TLS port in front of a plain one, for one connection."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def relay() -> None:
+        with (
+            suppress(OSError),
+            context.wrap_socket(listener.accept()[0], server_side=True) as client,
+            socket.create_connection(("127.0.0.1", port)) as camera,
+        ):
+            others = {client: camera, camera: client}
+            while ready := select.select(others, [], [], TIMEOUT_S)[0]:
+                data = ready[0].recv(1 << 16)
+                if not data:
+                    return
+                others[ready[0]].sendall(data)
+
+    thread = threading.Thread(target=relay)
+    thread.start()
+    yield listener.getsockname()[1]
+    listener.close()
+    thread.join(TIMEOUT_S)
+
+
+def test_an_encrypted_camera_is_verified_unless_told_otherwise(serve: Callable[..., Server], certificate: Path) -> None:
+    server = serve()
+    with encrypted(server.port, certificate) as port, pytest.raises(BadInputError, match="cannot be verified"):
+        open_source(f"rtsps://127.0.0.1:{port}/camera")
+    for option in ("verify=no", f"ca={certificate.with_suffix('.crt')}"):
+        with encrypted(server.port, certificate) as port:
+            source = open_source(f"rtsps://127.0.0.1:{port}/camera#{option}")
+            assert None not in numbers(source, 5)
+            source.close()
 
 
 def test_what_answers_and_is_no_camera_is_lost_in_time() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from edgex_runtime.address import shown
 from edgex_runtime.clock import Clock
 from edgex_runtime.errors import BadInputError, MissingExtraError
 from edgex_runtime.sources.gstreamer import launch
@@ -42,15 +43,15 @@ def open_csi(uri: str, clock: Clock, *, device_tree: Path = DEVICE_TREE) -> Prog
     """
     number, _, query = uri[len("csi://") :].partition("?")
     if not re.fullmatch(r"[0-9]{1,2}", number):
-        raise BadInputError(f"{uri}: want a camera's number, as in csi://0")
+        raise BadInputError(f"{shown(uri)}: want a camera's number, as in csi://0")
     options = CsiOptions(**parse_options(query, OPTIONS, where=uri))  # type: ignore[arg-type]
     model = device_tree.read_text(errors="replace").strip("\0\n ") if device_tree.exists() else "no device tree"
     for word, start in (("Raspberry Pi", _open_pi), ("Jetson", _open_jetson), ("NVIDIA", _open_jetson)):
         if word in model:
             return start(int(number), options, f"csi://{number}", clock)
     raise BadInputError(
-        f"{uri}: want a Raspberry Pi or an NVIDIA Jetson, found {model!r}: name the camera as this board does, by "
-        "/dev/video0 or a pipeline (gst:…)"
+        f"{shown(uri)}: want a Raspberry Pi or an NVIDIA Jetson, found {model!r}: name the camera as this board does, "
+        "by /dev/video0 or a pipeline (gst:…)"
     )
 
 

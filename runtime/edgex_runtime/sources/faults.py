@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edgex_runtime.address import shown
 from edgex_runtime.clock import Clock
 from edgex_runtime.errors import BadInputError, ImageError, SourceLostError
 from edgex_runtime.image import read_image
@@ -56,7 +57,7 @@ class Faults:
         for name, seconds in self.turns:
             if seconds >= self.every:
                 raise BadInputError(
-                    f"{uri}: {name}={seconds:g}s is not over before the next fault: "
+                    f"{shown(uri)}: {name}={seconds:g}s is not over before the next fault: "
                     f"want less than every={self.every:g}s"
                 )
 
@@ -75,7 +76,7 @@ class Outages:
         """Raise SourceLostError while `uri` cannot be opened."""
         left_ns = self._until_ns.get((uri, clock), 0) - clock.now_ns()
         if left_ns > 0:
-            raise SourceLostError(f"{uri}: disconnected for another {left_ns / 1e9:.1f} s, as asked for")
+            raise SourceLostError(f"{shown(uri)}: disconnected for another {left_ns / 1e9:.1f} s, as asked for")
         self._until_ns.pop((uri, clock), None)
 
 

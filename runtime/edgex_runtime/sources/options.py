@@ -29,13 +29,13 @@ def parse_options(query: str, known: Mapping[str, Callable[[str], object]], *, w
     where = shown(where)
     for key, text in parse_qsl(query, keep_blank_values=True):
         if key not in known:
-            raise BadInputError(f"{where}: unknown option {key!r}; {nearest(key, known)}")
+            raise BadInputError(f"{where}: unknown option {shown(key)!r}; {nearest(key, known)}")
         if key in values:
             raise BadInputError(f"{where}: {key!r} stands twice: give it once")
         try:
             values[key] = known[key](text)
         except ValueError as error:
-            raise BadInputError(f"{where}: {key}: {error}, got {text!r}") from error
+            raise BadInputError(f"{where}: {key}: {error}, got {shown(text)!r}") from error
     return values
 
 

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edgex_runtime.address import shown
 from edgex_runtime.clock import Clock
 from edgex_runtime.errors import BadInputError, SourceLostError
 from edgex_runtime.sources.faults import Faults, Outages, read_damaged
@@ -213,7 +214,7 @@ def open_pattern(uri: str, clock: Clock) -> PatternSource:
     """
     name, _, query = uri.removeprefix("test://").partition("?")
     if name != "shapes":
-        raise BadInputError(f"{uri}: unknown test pattern {name!r}; {nearest(name, {'shapes': None})}")
+        raise BadInputError(f"{shown(uri)}: unknown test pattern {shown(name)!r}; {nearest(name, {'shapes': None})}")
     options = PatternOptions(**parse_options(query, OPTIONS, where=uri))  # type: ignore[arg-type]
     options.faults.check(uri)
     OUTAGES.check(uri, clock)

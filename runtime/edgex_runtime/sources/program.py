@@ -157,4 +157,5 @@ class ProgramSource:
         assert process is not None
         assert process.stderr is not None
         for line in process.stderr:
-            self._said.append(scrub(line.decode("utf-8", "replace").strip())[:300])
+            text = line.decode("utf-8", "replace").strip()
+            self._said.append(scrub(text, self._program.command)[:300])

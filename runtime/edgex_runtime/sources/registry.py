@@ -105,7 +105,8 @@ def _find_opener(uri: str) -> Opener:
         from edgex_runtime.image import is_image_file
 
         return _load(SOURCES["folder" if is_image_file(path) else "video"])
-    if scheme:
+    # `user:password@camera` looks like a scheme, too; only one of ours may do without the slashes.
+    if scheme and (scheme[2] or scheme[1].lower() in _schemes()):
         return _find_scheme(uri, scheme[1].lower())
     if any(character in uri for character in "*?["):
         return _load(SOURCES["folder"])
@@ -113,7 +114,7 @@ def _find_opener(uri: str) -> Opener:
 
 
 def _find_scheme(uri: str, scheme: str) -> Opener:
-    known = {name: entry for entry in SOURCES.values() for name in entry.schemes}
+    known = _schemes()
     if scheme in known:
         return _load(known[scheme])
     plugins = {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
@@ -122,6 +123,10 @@ def _find_scheme(uri: str, scheme: str) -> Opener:
         return loaded
     near = nearest(scheme, {**known, **plugins})
     raise BadInputError(f"{shown(uri)}: unknown kind of source {scheme!r}; {near}. A source is {_examples()}")
+
+
+def _schemes() -> dict[str, Entry]:
+    return {name: entry for entry in SOURCES.values() for name in entry.schemes}
 
 
 def _load(entry: Entry) -> Opener:

@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from edgex_runtime.clock import Clock
@@ -19,6 +19,8 @@ from edgex_runtime.sources.video_decoder import DamagedPictureError, VideoDecode
 
 WAITING_MAX = 90
 """Coded pictures that wait for a decoder that is too slow for the stream; then all are let go, up to a key picture."""
+HELD_BACK_MAX = 17
+"""Pictures that a stream may hold back to put them in order: 16 by both standards."""
 KEY_TIMEOUTS = 3
 """How many time limits a stream may take to a whole picture: many cameras send a key picture every few seconds."""
 OPTIONS: dict[str, Callable[[str], object]] = {
@@ -69,6 +71,7 @@ class RtspSource:
         )
         self._whole_ns = clock.now_ns()
         self._next_index = 0
+        self._decoding: deque[Picture] = deque(maxlen=HELD_BACK_MAX)
 
     @property
     def info(self) -> SourceInfo:
@@ -118,19 +121,21 @@ class RtspSource:
                 # It builds on one that was lost on the way, or let go: no decoder notices that.
                 continue
             self._next_index = picture.index + 1
+            self._decoding.append(replace(picture, data=b""))
             try:
-                frame = self._decoder.decode(picture.data)
+                frame = self._decoder.decode(picture.data, picture.index)
             except DamagedPictureError as error:
                 text = f"{self._name(picture)}: {error}"
                 damaged = Unreadable(
                     index=picture.index, captured_ns=picture.arrived_ns, name=self._name(picture), error=text
                 )
                 continue
-            newest = (picture, frame) if frame is not None else newest
+            newest = frame if frame is not None else newest
         if newest is None:
             return damaged
-        picture, frame = newest
-        image = to_rgb(frame)
+        image = to_rgb(newest)
+        # Not the last that went in, where the stream holds pictures back: it would look younger than it is.
+        picture = next((shown for shown in self._decoding if shown.index == newest.pts), self._decoding[0])
         return Frame(image=image, index=picture.index, captured_ns=picture.arrived_ns, name=self._name(picture))
 
     def _name(self, picture: Picture) -> str:

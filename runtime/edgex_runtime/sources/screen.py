@@ -1,4 +1,4 @@
-"""What a screen shows: ``screen://1?fps=10&region=640x480+100+50``, by MSS."""
+"""What a screen shows: ``screen://1?fps=10&region=640x480,100,50``, by MSS."""
 
 import re
 from collections.abc import Callable
@@ -11,6 +11,7 @@ import numpy as np
 from mss.exception import ScreenShotError
 from numpy.typing import NDArray
 
+from edgex_runtime.address import shown
 from edgex_runtime.clock import Clock
 from edgex_runtime.errors import BadInputError, SourceLostError
 from edgex_runtime.sources.options import parse_fps, parse_options
@@ -21,14 +22,14 @@ Region = tuple[int, int, int, int]
 
 
 def parse_region(text: str) -> Region:
-    """``640x480+100+50`` → width, height, left, top, as X11 writes a geometry.
+    """``640x480,100,50`` → width, height, left, top.
 
-    >>> parse_region("640x480+100+50")
+    >>> parse_region("640x480,100,50")
     (640, 480, 100, 50)
     """
-    match = re.fullmatch(r"([0-9]{1,5})x([0-9]{1,5})\+([0-9]{1,5})\+([0-9]{1,5})", text)
+    match = re.fullmatch(r"([0-9]{1,5})x([0-9]{1,5}),([0-9]{1,5}),([0-9]{1,5})", text)
     if match is None or not (int(match[1]) and int(match[2])):
-        raise ValueError("want WIDTHxHEIGHT+LEFT+TOP, such as 640x480+100+50")
+        raise ValueError("want WIDTHxHEIGHT,LEFT,TOP, such as 640x480,100,50")
     return int(match[1]), int(match[2]), int(match[3]), int(match[4])
 
 
@@ -131,10 +132,13 @@ def open_screen(uri: str, clock: Clock) -> ScreenSource:
         with mss.MSS() as screens:
             count = len(screens.monitors)
             if not re.fullmatch(r"[0-9]{0,2}", text) or int(text or 1) >= count:
-                raise BadInputError(f"{uri}: want a screen from 1 to {count - 1}, or 0 for all, as in screen://1")
+                raise BadInputError(
+                    f"{shown(uri)}: want a screen from 1 to {count - 1}, or 0 for all, as in screen://1"
+                )
             grab(screens, int(text or 1), options.region)
     except ScreenShotError as error:
         raise SourceLostError(
-            f"{uri}: want a display, found none that can be read: {error}: run this where $DISPLAY is an X server"
+            f"{shown(uri)}: want a display, found none that can be read: {error}: run this where $DISPLAY is an X "
+            "server"
         ) from error
     return ScreenSource(int(text or 1), options, clock=clock)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edgex_runtime.address import shown
 from edgex_runtime.clock import Clock
 from edgex_runtime.errors import BadInputError
 from edgex_runtime.sources.options import Size, parse_choice, parse_fps, parse_options, parse_size
@@ -97,11 +98,15 @@ def open_stdin(uri: str, clock: Clock) -> StdinSource:
     """
     values = parse_options(uri.partition("?")[2], OPTIONS, where=uri)
     if "size" not in values:
-        raise BadInputError(f"{uri}: raw pictures have no header: say their size, as in '-?size=640x480&format=rgb24'")
+        raise BadInputError(
+            f"{shown(uri)}: raw pictures have no header: say their size, as in '-?size=640x480&format=rgb24'"
+        )
     if sys.stdin is None or sys.stdin.isatty():
-        raise BadInputError(f"{uri}: want raw pictures on standard input, found a terminal: pipe a program into edgex")
+        raise BadInputError(
+            f"{shown(uri)}: want raw pictures on standard input, found a terminal: pipe a program into edgex"
+        )
     options = StdinOptions(**values)  # type: ignore[arg-type]
     width, height = options.size
     if FORMATS[options.format].rows == 3 and (width % 2 or height % 2):
-        raise BadInputError(f"{uri}: {options.format} wants an even width and height, got {width}x{height}")
+        raise BadInputError(f"{shown(uri)}: {options.format} wants an even width and height, got {width}x{height}")
     return StdinSource(sys.stdin.fileno(), options, clock=clock)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import cv2
 
+from edgex_runtime.address import shown
 from edgex_runtime.clock import Clock
 from edgex_runtime.errors import BadInputError
 from edgex_runtime.sources.options import MAX_FPS
@@ -83,7 +84,7 @@ def open_video(uri: str, clock: Clock) -> VideoSource:
     capture = cv2.VideoCapture(uri, cv2.CAP_FFMPEG)
     if not capture.isOpened():
         raise BadInputError(
-            f"{uri}: want a video that OpenCV's FFMPEG can decode or an image file, this is neither, "
+            f"{shown(uri)}: want a video that OpenCV's FFMPEG can decode or an image file, this is neither, "
             "or it is cut off before its index: play it, or convert it to MP4"
         )
     return VideoSource(capture, path=Path(uri), clock=clock)

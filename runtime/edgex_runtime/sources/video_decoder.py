@@ -32,19 +32,22 @@ class VideoDecoder:
         self._head = b"".join(b"\0\0\0\1" + unit for unit in parameter_sets)
         self._waits_for_key = True
 
-    def decode(self, data: bytes) -> av.VideoFrame | None:
+    def decode(self, data: bytes, number: int) -> av.VideoFrame | None:
         """Decode one picture.
 
         Args:
             data: Its NAL units, with start codes.
+            number: Of the picture.
 
         Returns:
-            The newest picture that can be shown; None where this one only changes the decoder.
+            The newest picture that can be shown, its number as `pts`: an earlier one where the stream holds pictures
+            back to put them in order. None where there is none yet.
 
         Raises:
             DamagedPictureError: If it is not whole; until one comes that needs no other, all the next ones are damaged.
         """
         packet = av.Packet(self._head + data)
+        packet.pts = number
         self._head = b""
         try:
             frames = self._context.decode(packet)

@@ -1,0 +1,90 @@
+"""However a source waits, a run that is told to end does so within two seconds."""
+
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from camera_server import Answer, pictures, serve
+
+from edgex_runtime.metadata.registry import write_spec
+from edgex_runtime.spec import InputSpec, ModelSpec, Resize
+
+TIMEOUT_S = 60
+ENDS_WITHIN_S = 2.0
+
+
+@pytest.fixture
+def model_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A contract without tensors, which the fake engine runs."""
+    monkeypatch.setenv("EDGEX_CACHE_DIR", str(tmp_path / "cache"))
+    path = tmp_path / "model.safetensors"
+    header = b"{}      "
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
+    spec = ModelSpec(
+        name="tiny", labels=("a", "b"), input=InputSpec(height=16, width=16), resize=Resize(mode="stretch")
+    )
+    write_spec(path, spec)
+    return path
+
+
+@contextmanager
+def stalled_http() -> Iterator[str]:
+    pytest.importorskip("simplejpeg", reason="pip install 'edgex[stream]'")
+    over = threading.Event()
+
+    def body() -> Iterator[bytes]:
+        yield from pictures(5)()
+        over.wait(TIMEOUT_S)
+
+    with serve(lambda _: Answer(body=body)) as camera:
+        yield f"{camera.url}/video#timeout=50s"
+        over.set()
+
+
+@contextmanager
+def nothing_new() -> Iterator[str]:
+    """A camera that is lost and opened again and again, and shows the same picture each time."""
+    pytest.importorskip("simplejpeg", reason="pip install 'edgex[stream]'")
+    with serve(lambda _: Answer(body=pictures(5))) as camera:
+        yield f"{camera.url}/video"
+
+
+@contextmanager
+def slow_pipeline() -> Iterator[str]:
+    if shutil.which("gst-launch-1.0") is None:
+        pytest.skip("wants GStreamer: apt-get install gstreamer1.0-tools gstreamer1.0-plugins-{base,good,bad}")
+    yield "gst:videotestsrc is-live=true ! video/x-raw,framerate=1/8"
+
+
+@contextmanager
+def waiting_pattern() -> Iterator[str]:
+    yield "test://shapes?size=64x48&fps=0.05"
+
+
+@pytest.mark.parametrize("source", [stalled_http, nothing_new, slow_pipeline, waiting_pattern])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_run_whose_source_waits(model_file: Path, source: Callable[..., object], number: int) -> None:
+    with source() as uri:  # type: ignore[attr-defined]
+        command = [sys.executable, "-m", "edgex", "live", str(model_file), uri, "--engine", "fake", "--json"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            killer = threading.Timer(TIMEOUT_S, process.kill)
+            killer.start()
+            assert process.stdout is not None
+            process.stdout.readline()
+            time.sleep(0.3)
+            started = time.monotonic()
+            process.send_signal(number)
+            stdout, stderr = process.communicate()
+            took_s = time.monotonic() - started
+            killer.cancel()
+            killer.join()
+    assert took_s < ENDS_WITHIN_S, stderr
+    assert '"kind": "summary"' in stdout
+    assert "Traceback" not in stderr
