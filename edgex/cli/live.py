@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
@@ -153,11 +153,17 @@ SHARE = click.FloatRange(0, 1)
 def command(**typed: object) -> int:
     """Classify what each SOURCE shows: the newest frame of a camera, every frame of a file.
 
-    SOURCE is 0 (the first camera, the default), /dev/video0, a video file, a folder of pictures, a quoted pattern
-    ('*.jpg') or test://shapes?size=640x480&fps=30&drop=5%&freeze=3s&frames=300&seed=1, a camera that is always there.
-    Several take turns.
+    SOURCE is 0 (the first camera, the default), /dev/video0, file.mp4, a folder of pictures, a quoted pattern
+    ('*.jpg'), rtsp://camera/stream, http://camera/video.mjpg, csi://0, 'gst:PIPELINE', screen://, browser://,
+    '-?size=640x480' (raw pictures on stdin) or test://shapes?size=640x480&fps=30&drop=5%&freeze=3s&seed=1, a camera
+    that is always there and fails on demand. Several take turns. docs/sources.md has the options of each.
 
-    --out takes out.mp4, out.webm, out.avi, out.jsonl, - (JSON lines) and terminal://.
+    --out takes terminal:// (the default), display://, out.mp4, out.webm, out.avi, out.jsonl, - (JSON lines),
+    http://127.0.0.1:8080 (the console), mqtt://host/topic, metrics://127.0.0.1:9100, webhook+https://host/path and
+    watchdog://. docs/sinks.md and docs/console.md have the options of each.
+
+    What `edgex tune` found to be the fastest way to run MODEL on this machine is used, unless --engine, --device or
+    --threads say otherwise.
     """
     return run(LiveConfig(**typed))  # type: ignore[arg-type]  # click has checked them
 
@@ -208,18 +214,27 @@ def open_models(config: LiveConfig, stack: ExitStack) -> "ModelChoice":
             raise BadInputError(f"--also {path}: a model file of that name is loaded already: give each file its own")
         # A contract and an engine that were named are for the first: others may be of another format.
         first = not models
-        model = Model(
-            path,
-            engine=config.engine if first else None,
-            device=config.device,
-            threads=config.threads,
-            spec=config.spec if first else None,
-        )
-        models[name] = stack.enter_context(model)
+        how = how_to_run(config, path, config.engine if first else None)
+        models[name] = model = stack.enter_context(Model(path, **how, spec=config.spec if first else None))
         check_device(config, path, model.info)
         # Before the camera opens: an engine's first call is slow, and its frame would be old.
         model.warm_up()
     return ModelChoice(models)
+
+
+def how_to_run(config: LiveConfig, path: str, engine: str | None) -> dict[str, Any]:
+    """`Model`'s keywords: what was typed, or else what was tuned for this file on this machine."""
+    from edgex_devices.tuned import load_tuned, tuned_folder
+
+    typed = {"engine": engine, "device": config.device, "threads": config.threads}
+    # Telling the file takes its digest, so only where something was tuned at all.
+    is_open = engine is None and config.device == "auto" and config.threads is None
+    tuned = load_tuned(Path(path)) if is_open and tuned_folder().is_dir() else None
+    if tuned is None:
+        return typed
+    click.echo(f"as tuned: {tuned.best}", err=True)
+    options = tuned.options
+    return {"engine": tuned.engine, "device": options.device, "threads": options.threads, "spin": options.spin}
 
 
 def check_device(config: LiveConfig, path: str, info: "EngineInfo") -> None:
@@ -292,7 +307,8 @@ def print_summary(summary: "LiveSummary", *, sinks: "Sequence[QueuedSink]", as_j
 
     figures = [sink.figures() for sink in sinks]
     click.echo("\n".join([describe(summary), *map(describe_sink, filter(is_lossy, figures))]), err=True)
-    if as_json:
+    # Who stopped reading has left the sink's thread inside stdout, which nobody else can write to then.
+    if as_json and not any(one.name == STDOUT and one.left_behind for one in figures):
         line = {
             "schema": SCHEMA_VERSION,
             "kind": "summary",

@@ -206,7 +206,7 @@ class Feed:
             times=times,
             position_ms=frame.position_ms,
             source=self._info.name,
-            model=owner,
+            model=owner if len(self._shared.models.models) > 1 else "",
             known=answer.known,
             events=answer.events if self._is_stream else (),
         )
