@@ -2,8 +2,8 @@
 
     python benchmarks/soak.py MODEL [SOURCE] [--out URI ...] [--minutes N]
 
-Runs `edgex live` in a process of its own and looks at it every ten seconds. What has to hold over 30 minutes: less than 5 MB more
-resident memory at the end than after the first two minutes.
+Runs `edgex live` in a process of its own and looks at it every ten seconds. What has to hold over 30 minutes: less than
+5 MB more resident memory at the end than after the first two minutes.
 """
 
 import argparse
