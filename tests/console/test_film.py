@@ -63,6 +63,7 @@ def test_a_film_goes_in_and_its_frames_are_classified_and_collected(
         url = next(found[1] for line in lines if (found := re.search(r"console: (http://\S+)", line)))
         browser = filmed_browser
         browser.open(url, 1280)
+        browser.wait("!document.querySelector('#camera').hidden")
         browser.click("#camera")
         browser.wait("document.querySelector('#stage').dataset.state === 'LIVE'")
         browser.wait("+document.querySelector('#frames').textContent > 30")
