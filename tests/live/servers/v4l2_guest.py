@@ -1,6 +1,6 @@
 """A machine with a real V4L2 camera: Debian's kernel with its test driver `vivid`, under qemu, on this machine's files.
 
-Nothing is installed: the kernel's package is only unpacked, and the guest reads the host's root read-only (by 9p), where
+Nothing is installed: the kernel's package is only unpacked, and the guest reads the host's root (by 9p). There
 it runs one Python script of ours in the environment of the tests.
 """
 
@@ -42,8 +42,9 @@ def run_in_guest(script: Path, folder: Path) -> str:
     """
     kernel, modules, version = _unpack_kernel(folder)
     start = folder / "start.sh"
+    places = ":".join(filter(None, sys.path))
     start.write_text(
-        f"export PATH={os.environ['PATH']} HOME=/run PYTHONDONTWRITEBYTECODE=1 PYTHONPATH={':'.join(filter(None, sys.path))}\n"
+        f"export PATH={os.environ['PATH']} HOME=/run PYTHONDONTWRITEBYTECODE=1 PYTHONPATH={places}\n"
         f"cd /run; {sys.executable} {script}\n"
     )
     ramdisk = _make_ramdisk(folder, modules, version, start)
