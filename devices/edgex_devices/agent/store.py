@@ -191,7 +191,8 @@ class Store:
                 (folder / INSTALLED).unlink(missing_ok=True)
                 shutil.rmtree(folder)
         reach("pruned-releases")
-        needed = {json.loads((folder / INSTALLED).read_bytes())["env"] for folder in _folders(self.releases)}
+        whole = [folder for folder in _folders(self.releases) if self.is_installed(folder.name)]
+        needed = {json.loads((folder / INSTALLED).read_bytes())["env"] for folder in whole}
         for folder in _folders(self.envs):
             if folder.name not in needed:
                 (folder / COMPLETE).unlink(missing_ok=True)
