@@ -50,6 +50,10 @@ class Debian:
         (root / "root/.ssh").mkdir(mode=0o700, exist_ok=True)
         shutil.copy(folder / "id.pub", root / "root/.ssh/authorized_keys")
         (root / "etc/ssh/sshd_config").write_text(f"Port {port}\nListenAddress 127.0.0.1\nUsePAM no\nUseDNS no\n")
+        if ARCH == "arm64":
+            # Emulated processes cannot make network namespaces: qemu-user does not know all of netlink.
+            (root / f"etc/systemd/system/{UNIT}.d").mkdir()
+            (root / f"etc/systemd/system/{UNIT}.d/emulator.conf").write_text("[Service]\nPrivateNetwork=no\n")
         self.config.write_text(
             f"Host debian\n HostName 127.0.0.1\n Port {port}\n User root\n IdentityFile {folder}/id\n"
             " StrictHostKeyChecking no\n UserKnownHostsFile /dev/null\n LogLevel ERROR\n"
