@@ -14,7 +14,7 @@ from pathlib import Path
 PROGRAMS = ("qemu-system-x86_64", "busybox", "cpio", "depmod", "apt-get", "apt-cache", "dpkg")
 PACKAGES = "qemu-system-x86 busybox-static cpio kmod"
 MODULES = ("virtio_pci", "9pnet_virtio", "9p", "vivid")
-BOOT_LIMIT_S = 300
+BOOT_LIMIT_S = 600
 
 INIT = """#!/bin/busybox sh
 b=/bin/busybox
