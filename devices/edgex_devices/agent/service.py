@@ -134,7 +134,7 @@ class Process:
             process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", start_new_session=True
             )
-        # The supervisor writes it too, but not before somebody may want to stop it again. A full disk is for it to tell.
+        # The supervisor writes it too, but not before somebody may want to stop it. A full disk is for it to tell.
         with suppress(OSError):
             self._pid_file.write_text(str(process.pid), encoding="ascii")
 
