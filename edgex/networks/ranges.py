@@ -1,4 +1,4 @@
-"""Activation ranges in a checkpoint: one small tensor a place, beside the weights, which the file's digest covers too."""
+"""Activation ranges in a checkpoint: one small tensor a place, beside the weights and under the same digest."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from torch import nn
+
 from edgex.networks.checkpoint import save_checkpoint
 from edgex.training import qat
 from edgex.training.accelerator import Accelerator, choose_accelerator
@@ -109,8 +111,9 @@ def _prepare(
     places = run.fold_places(folds.split)
     start: Start
     task: Task
+    teacher: nn.Module | None = None
     if checkpoint is not None:
-        start, task, save = qat.prepare(config, checkpoint, folds, places, accelerator, observer)
+        start, task, save, teacher = qat.prepare(config, checkpoint, folds, places, accelerator, observer)
     else:
         start = begin(config, classes=len(folds.split.labels))
         save = _float_saver(config, folds, start, places)
@@ -128,7 +131,7 @@ def _prepare(
         folds=folds,
         start=start,
         task=task,
-        learner=Learner(task.module, config, accelerator, schedule),
+        learner=Learner(task.module, config, accelerator, schedule, teacher),
         places=places,
         save=save,
     )

@@ -6,6 +6,7 @@ ranges that every int8 file is to have (docs/adr/0012-qat.md).
 
 import logging
 from collections.abc import Callable, Iterable
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -123,8 +124,8 @@ def prepare(
     places: tuple[Path, Path],
     accelerator: Accelerator,
     observer: Observer,
-) -> tuple[Start, ImageTask, Save]:
-    """What learns, from which batches, and how an epoch's best is written.
+) -> tuple[Start, ImageTask, Save, nn.Module]:
+    """What learns, from which batches, how an epoch's best is written, and whose answers it is to keep.
 
     Raises:
         DatasetError: If the photos are of other classes than the checkpoint's.
@@ -143,16 +144,15 @@ def prepare(
     log.info("%s on val: top-1 %.2f %% in float, %.2f %% calibrated", checkpoint.path, *(100 * s.top1 for s in before))
 
     def save(path: Path, scores: Scores) -> None:
-        _write_back(module, checkpoint.network)
+        network = deepcopy(checkpoint.network).to("cpu")
+        _write_back(module, network)
         spec = contract(config, folds.split, scores, places=places)
         provenance = replace(spec.provenance, source_sha256=sha256)
         evidence = _evidence(spec.evidence[0], *before)
         spec = replace(spec, provenance=provenance, evidence=(evidence,))
-        save_checkpoint(path, checkpoint.network, spec, module.learned_ranges())
+        save_checkpoint(path, network, spec, module.learned_ranges())
 
-    # Moved to the device and back: the network is the reference of what is saved, on the CPU.
-    checkpoint.network.to("cpu")
-    return Start(network=checkpoint.network, missing=(), sha256=sha256), task, save
+    return Start(network=checkpoint.network, missing=(), sha256=sha256), task, save, reference
 
 
 def _require_its_photos(checkpoint: FloatCheckpoint, folds: Folds) -> None:

@@ -19,8 +19,8 @@ from edgex_converters.stages.simulate import Simulation, compute
 
 # Bytes are their own codes.
 _IMAGE_RANGE = (0.0, 255.0)
-# Of the range that calibration found: a range must not learn itself away.
-_LEAST_SHARE = 0.02
+# Steps of an optimiser are small against a weight's share of 1; a range has further to go than a weight.
+_RANGE_SPEED = 10.0
 
 
 class QuantisedLayer(nn.Module):
@@ -55,19 +55,19 @@ class QuantisedLayer(nn.Module):
 
 
 class LearnedRange(nn.Module):
-    """One range, as factors of what calibration found; an end that was 0 stays 0."""
+    """One range, as powers of e times what calibration found: never empty, and an end that was 0 stays 0."""
 
     def __init__(self, low: float, high: float) -> None:
         super().__init__()
         self.register_buffer("start", torch.tensor([low, high]))
         self.start: Tensor
-        self.low_share = nn.Parameter(torch.ones(()))
-        self.high_share = nn.Parameter(torch.ones(()))
+        self.low_power = nn.Parameter(torch.zeros(()))
+        self.high_power = nn.Parameter(torch.zeros(()))
 
     def ends(self) -> tuple[Tensor, Tensor]:
         """Least and greatest, with 0 between."""
         low, high = self.start.unbind()
-        return low * self.low_share.clamp(min=_LEAST_SHARE), high * self.high_share.clamp(min=_LEAST_SHARE)
+        return low * torch.exp(_RANGE_SPEED * self.low_power), high * torch.exp(_RANGE_SPEED * self.high_power)
 
 
 class QuantisedNetwork(nn.Module):

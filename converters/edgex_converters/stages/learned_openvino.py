@@ -1,4 +1,4 @@
-"""Learned ranges in an OpenVINO model that NNCF has quantised: its quantisers get other limits, its weights other codes.
+"""Learned ranges in an OpenVINO model that NNCF has quantised: quantisers get other limits, weights other codes.
 
 NNCF takes no ranges from outside. Its places for quantisers stay; what it had measured per channel becomes one range
 for the whole value, as the other formats have it. Its half range for weights is 63.5 codes wide, and its depthwise
