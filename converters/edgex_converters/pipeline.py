@@ -87,7 +87,7 @@ def convert(source: Source, config: ConvertConfig, observer: Observer) -> Conver
             calibration=calibration.hashes if calibration else (),
             quantize=config.quantize,
             threads=config.threads,
-            ranges=_learned(source, config),
+            ranges=ranges_to_take(source, config),
         )
         keep = config.use_cache and network.identity is not None
         with open_cache() if keep else passing_cache(scratch / "cache") as cache:
@@ -114,7 +114,7 @@ def _calibration(config: ConvertConfig, photos: Dataset, source: Source) -> Cali
     return choose_calibration(config.calibration, photos, source.spec, config.quantize)
 
 
-def _learned(source: Source, config: ConvertConfig) -> Ranges | None:
+def ranges_to_take(source: Source, config: ConvertConfig) -> Ranges | None:
     """The ranges that int8 takes from the source; a user who names a way to calibrate wants that instead."""
     return source.ranges if config.quantize.activation_range == "recommended" else None
 

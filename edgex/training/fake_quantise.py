@@ -58,7 +58,28 @@ def weight(values: Tensor) -> Tensor:
     Args:
         values: (out, …). The gradient passes as if nothing had been rounded; no value is ever cut.
     """
-    largest = values.detach().abs().flatten(1).amax(1).reshape(-1, *[1] * (values.ndim - 1))
-    step = torch.where(largest > 0, largest / WEIGHT_CODES, torch.ones_like(largest))
-    rounded = torch.round(values.detach() / step) * step
-    return values + (rounded - values.detach())
+    return _rounded(values, weight_steps(values).reshape(-1, *[1] * (values.ndim - 1)))
+
+
+def weight_steps(values: Tensor) -> Tensor:
+    """(out,): the step of each output channel; see `learned.weight_steps`."""
+    largest = values.detach().abs().flatten(1).amax(1)
+    return torch.where(largest > 0, largest / WEIGHT_CODES, torch.ones_like(largest))
+
+
+def bias(values: Tensor, weights: Tensor, input_step: Tensor) -> Tensor:
+    """A bias as int8 engines add it to products of codes: a whole number of products of the two steps.
+
+    It matters where one channel of many widens the input's step.
+
+    Args:
+        values: (out,)
+        weights: (out, …) of the same layer.
+        input_step: Of the layer's input, a scalar.
+    """
+    return _rounded(values, weight_steps(weights) * input_step.detach())
+
+
+def _rounded(values: Tensor, steps: Tensor) -> Tensor:
+    exact = values.detach()
+    return values + (torch.round(exact / steps) * steps - exact)

@@ -38,7 +38,7 @@ class Learner:
         config: Resolved.
         accelerator: Where.
         schedule: Of the learning rate.
-        teacher: Whose answers it learns beside the labels, in evaluation mode; None learns the labels alone.
+        teacher: Whose answers it learns instead of the labels, in evaluation mode; None learns the labels.
     """
 
     def __init__(
@@ -119,14 +119,12 @@ class Learner:
         return loss.detach(), logits.detach().argmax(1)
 
     def _loss(self, logits: Tensor, labels: Tensor, inputs: Tensor) -> Tensor:
-        """Half of it the distance to the teacher's answers where there is one (Hinton et al. 2015, arXiv:1503.02531)."""
-        told = F.cross_entropy(logits, labels, label_smoothing=self._config.label_smoothing)
+        """From the labels; or, where there is a teacher, from its answers (Hinton et al. 2015, arXiv:1503.02531)."""
         if self._teacher is None:
-            return told
+            return F.cross_entropy(logits, labels, label_smoothing=self._config.label_smoothing)
         with torch.no_grad():
             answers = self._teacher(inputs).float().log_softmax(1)
-        shown = F.kl_div(logits.log_softmax(1), answers, reduction="batchmean", log_target=True)
-        return shown
+        return F.kl_div(logits.log_softmax(1), answers, reduction="batchmean", log_target=True)
 
     def _refuse_non_finite(self, losses: list[Tensor]) -> None:
         if not losses:

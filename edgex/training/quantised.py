@@ -15,6 +15,7 @@ from torch.nn import functional
 from edgex.training import fake_quantise
 from edgex_converters import learned
 from edgex_converters.graph import Graph, Place
+from edgex_converters.learned import STEPS
 from edgex_converters.stages.simulate import Simulation, compute
 
 # Bytes are their own codes.
@@ -49,9 +50,11 @@ class QuantisedLayer(nn.Module):
         """On its levels."""
         return fake_quantise.weight(self.share * self.size)
 
-    def bias(self) -> Tensor | None:
-        """In the units of what leaves the layer; engines keep it in 32 bits."""
-        return None if self.offset is None else self.offset * self.unit
+    def bias(self, input_step: Tensor) -> Tensor | None:
+        """On its levels, which depend on the step of what the layer reads."""
+        if self.offset is None:
+            return None
+        return fake_quantise.bias(self.offset * self.unit, self.share * self.size, input_step)
 
 
 class LearnedRange(nn.Module):
@@ -106,7 +109,7 @@ class QuantisedNetwork(nn.Module):
         else:
             layer = self.layers[place.name]
             assert isinstance(layer, QuantisedLayer)
-            x = compute(place, inputs, layer.weight(), layer.bias())
+            x = compute(place, inputs, layer.weight(), layer.bias(self._step(place.inputs[0])))
         if "relu" in place.steps:
             x = functional.relu(x)
         return fake_quantise.activation(x, *self._ends(place)) if place.name in self.ranges else x
@@ -118,6 +121,16 @@ class QuantisedNetwork(nn.Module):
         the sum before it, and once where a format (NNCF's) does not.
         """
         return place.kind == "relu" and place.inputs[0] in self.ranges
+
+    def _step(self, name: str) -> Tensor:
+        """Between two levels of a place's value; a pool's and a ReLU's are those of what they read."""
+        place = self.graph[name]
+        if place.kind == "image":
+            return torch.ones(())
+        if name not in self.ranges:
+            return self._step(place.inputs[0])
+        low, high = self._ends(place)
+        return (high - low) / STEPS
 
     def _ends(self, place: Place) -> tuple[Tensor, Tensor]:
         found = self.ranges[place.name]
@@ -146,7 +159,7 @@ class QuantisedNetwork(nn.Module):
         found = {}
         for name, layer in self.layers.items():
             assert isinstance(layer, QuantisedLayer)
-            found[name] = (layer.weight(), layer.bias())
+            found[name] = (layer.weight(), layer.bias(self._step(self.graph[name].inputs[0])))
         return found
 
 
