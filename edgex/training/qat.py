@@ -1,7 +1,7 @@
 """From a float checkpoint to a network that learns as int8 computes, and back to a checkpoint with learned ranges.
 
 What is saved is a checkpoint like any other, whose float weights stand on int8's levels already, and beside them the
-ranges that every int8 file is to have (docs/adr/0012-qat.md).
+ranges that every int8 file is to have (docs/adr/0013-qat.md).
 """
 
 import logging
