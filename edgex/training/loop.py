@@ -64,7 +64,7 @@ def train(config: TrainConfig, observer: Observer | None = None) -> TrainResult:
     Raises:
         DatasetError: If the photos cannot be trained on; before anything is trained.
         WeightsError: If the weights that were given do not fit.
-        BadInputError: If the run folder is taken, or a resumed run was another one.
+        BadInputError: If the run folder is taken, a resumed run was another one, or `qat` cannot be trained.
         DeviceUnavailableError: If a GPU was asked for and there is none.
         DivergedError: If the loss of a step is not finite.
     """

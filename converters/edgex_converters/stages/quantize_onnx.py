@@ -41,6 +41,9 @@ def run(job: Job, source: Path | None, destination: Path) -> tuple[str, ...]:
 
     With 8-bit weights two u8·s8 products overflow the 16-bit sum of `vpmaddubsw`, which x86 CPUs without VNNI use: the
     same file then answers differently there. 7-bit weights cannot overflow it.
+
+    Raises:
+        StageError: If ranges were learned and the file does not have them.
     """
     assert source is not None  # The recipe starts from the fp32 file.
     if job.ranges is not None:

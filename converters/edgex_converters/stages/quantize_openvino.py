@@ -27,6 +27,9 @@ def run(job: Job, source: Path | None, destination: Path) -> tuple[str, ...] | N
 
     With 8-bit weights the u8·s8 products saturate on CPUs without VNNI, as in `quantize_onnx`; NNCF's own default keeps
     only the first layer from it.
+
+    Raises:
+        StageError: If ranges were learned and the file does not have them.
     """
     assert source is not None  # The recipe starts from the fp32 file.
     images = job.calibration_images

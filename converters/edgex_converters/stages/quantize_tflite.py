@@ -38,7 +38,7 @@ def run(job: Job, source: Path | None, destination: Path) -> tuple[str, ...]:
     """Quantise.
 
     Raises:
-        StageError: If the range is one that this tool has not.
+        StageError: If the range is one that this tool has not, or ranges were learned and the file does not have them.
     """
     assert source is not None  # The recipe starts from the fp32 file.
     update = _UPDATES.get(job.quantize.activation_range)
