@@ -4,6 +4,7 @@ import json
 import math
 import shlex
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal
 
@@ -221,15 +222,16 @@ def command(
         )
     except ValueError as error:
         raise BadInputError(str(error)) from error
-    with PipelineProgress() as progress:
-        conversion = convert(model, config, progress)
-    report = write_report(conversion, config)
-    progress.warnings(conversion)
-    if as_json:
-        click.echo(json.dumps(report, indent=2))
-    else:
-        progress.table(conversion)
-        click.echo(f"report: {out / HTML_NAME}", err=True)
+    with closing(PipelineProgress()) as progress:
+        with progress:
+            conversion = convert(model, config, progress)
+        report = write_report(conversion, config)
+        progress.warnings(conversion)
+        if as_json:
+            click.echo(json.dumps(report, indent=2))
+        else:
+            progress.table(conversion)
+            click.echo(f"report: {out / HTML_NAME}", err=True)
     failure = conversion.failure()
     if failure is not None:
         raise failure

@@ -4,6 +4,7 @@ import json
 import shlex
 import shutil
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,13 +30,15 @@ def command(*, as_json: bool, **settings: Any) -> None:
     """
     from edgex.demo.tour import run_demo
 
-    with PipelineProgress() as progress:
-        result = run_demo(DemoConfig(**settings), progress)
-    progress.warnings(result.conversion)
+    with closing(PipelineProgress()) as progress:
+        with progress:
+            result = run_demo(DemoConfig(**settings), progress)
+        progress.warnings(result.conversion)
+        if not as_json:
+            progress.table(result.conversion)
     if as_json:
         click.echo(json.dumps(_plain(result), indent=2))
     else:
-        progress.table(result.conversion)
         answers().print(_live_table(result.runs))
         _say_where(result)
         _say_what_next(result)

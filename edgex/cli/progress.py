@@ -41,6 +41,10 @@ class PipelineProgress:
     ) -> None:
         self._bars.stop()
 
+    def close(self) -> None:
+        """Let go of the copy of stderr; nothing can be said after it."""
+        self._stream.close()
+
     def begin(self, step: str) -> None:
         """See `Observer.begin`."""
         if self._task is not None:
