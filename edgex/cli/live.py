@@ -180,10 +180,11 @@ def run(config: LiveConfig) -> int:
     options, control = config.options(), Control()
     signals: list[int] = []
     with ExitStack() as stack:
-        models = open_models(config, stack)
+        with leave_on_sigterm():
+            models = open_models(config, stack)
+            inputs = open_inputs(config.sources)
+            sinks = open_sinks(config.sinks, inputs, models, control)
         stack.enter_context(stop_on_signals(control, signals))
-        inputs = open_inputs(config.sources)
-        sinks = open_sinks(config.sinks, inputs, models, control)
         names = ", ".join(given.info.name for given in inputs)
         info = models.info
         click.echo(f"{models.spec.name} by {info.name} {info.version} on {info.device}; {names}", err=True)
@@ -275,6 +276,16 @@ def open_sinks(
             stack.callback(open_queued(uri, surroundings).close)
         stack.pop_all()
     return surroundings.queues
+
+
+@contextmanager
+def leave_on_sigterm() -> Iterator[None]:
+    """Before the run begins SIGTERM ends the command at once, as Ctrl-C does, and what is open already is closed."""
+    previous = signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 @contextmanager
