@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import resource
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -209,6 +210,35 @@ def test_a_video_shows_several_cameras_beside_each_other(tmp_path: Path) -> None
 def test_a_video_of_several_films_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match="give it one"):
         open_sink(str(tmp_path / "out.avi"), Surroundings(source=FILE, sources=(FILE, LIVE)))
+
+
+def test_a_video_ends_before_the_disk_is_full_and_plays(
+    tmp_path: Path, frame: MakeFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "out.mp4"
+    sink = open_sink(str(path), surroundings(FILE))
+    for index in range(5):
+        sink.write(frame(index, size=(160, 120)), RESULT)
+    monkeypatch.setattr("edgex_runtime.sinks.video.ROOM_BYTES", 1 << 60)
+    with pytest.raises(BadInputError, match="left on the disk"):
+        sink.write(frame(5, size=(160, 120)), RESULT)
+    sink.close()
+    assert len(video_frames(path)) == 5
+
+
+def test_a_video_that_the_disk_did_not_take_is_no_video(tmp_path: Path, frame: MakeFrame) -> None:
+    path = tmp_path / "out.avi"
+    sink = open_sink(str(path), surroundings(FILE))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 14, before[1]))
+    try:
+        for index in range(20):
+            sink.write(frame(index, size=(160, 120)), RESULT)
+        with pytest.raises(BadInputError, match="File too large"):
+            sink.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not path.exists()
 
 
 def test_a_video_without_a_picture_is_not_made(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
