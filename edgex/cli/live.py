@@ -192,9 +192,9 @@ def run(config: LiveConfig) -> int:
         try:
             run_live(models, inputs, sinks, options, hooks)
         except BrokenPipeError:
-            # Whoever read stdout has left (`edgex live … --json | head`), which is one way to end a run. Nothing is
-            # left to be said there, at the interpreter's exit either; click would make it exit code 1.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            # Whoever read stdout has left (`edgex live … --json | head`), which is one way to end a run; click would
+            # make it exit code 1.
+            leave_stdout()
     return EXIT_INTERRUPTED if signal.SIGINT in signals else 0
 
 
@@ -327,8 +327,19 @@ def print_summary(summary: "LiveSummary", *, sinks: "Sequence[QueuedSink]", as_j
             "state": summary.state.value,
             "sinks": [to_plain(one) for one in figures],
         }
-        sys.stdout.write(json.dumps(line) + "\n")
-        sys.stdout.flush()
+        try:
+            sys.stdout.write(json.dumps(line) + "\n")
+            sys.stdout.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            leave_stdout()
+            raise BadInputError(f"stdout: cannot be written any more: {error}") from error
+
+
+def leave_stdout() -> None:
+    """Nothing can be said there any more, by the interpreter at its exit either."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def is_lossy(figures: "SinkFigures") -> bool:

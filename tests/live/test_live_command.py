@@ -115,6 +115,16 @@ def test_a_reader_who_leaves_ends_the_run_quietly(model_file: Path) -> None:
     assert "Traceback" not in stderr
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="wants Linux's /dev/full")
+def test_a_full_disk_behind_stdout_is_told_once(model_file: Path) -> None:
+    command = [*EDGEX, str(model_file), "test://shapes?size=64x48&fps=100", "--engine", "fake", "--json"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=TIMEOUT_S, check=False)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.count("No space left on device") == 1
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.skipif(os.path.exists("/dev/video9"), reason="this machine has ten cameras")  # noqa: PTH110
 def test_without_a_camera_the_exit_code_says_that_the_source_is_not_there(
     live: Callable[..., subprocess.CompletedProcess[str]],

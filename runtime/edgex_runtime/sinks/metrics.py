@@ -99,7 +99,8 @@ class Meters:
         outcome = "failed" if result.label is None else "reused" if result.reused else "classified"
         self._frames.labels(source, outcome).inc()
         self._result_time.labels(source).set_to_current_time()
-        if result.age_ms is not None:
+        # What could not be read has none: its result tells the age of the frame before.
+        if result.age_ms is not None and result.label is not None:
             self._age.labels(source).observe(result.age_ms / 1e3)
         if result.times is not None and not result.reused:
             self._inference.labels(source, result.model).observe(result.times.inference_ms / 1e3)
