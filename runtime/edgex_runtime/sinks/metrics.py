@@ -11,9 +11,10 @@ from collections.abc import Iterable, Sequence
 from http.server import ThreadingHTTPServer
 from ipaddress import ip_address
 
-from prometheus_client import CollectorRegistry, Counter, Enum, Gauge, Histogram, Info, MetricsHandler
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client import CollectorRegistry, Counter, Enum, Gauge, Histogram, MetricsHandler
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 
+from edgex_runtime.control import Classifier
 from edgex_runtime.errors import BadInputError
 from edgex_runtime.freshness import State
 from edgex_runtime.sinks.address import Address, parse_address, without_secrets
@@ -36,11 +37,12 @@ OTHERS = "others"
 class Meters:
     """A run's figures as Prometheus's own objects; `read` by any thread."""
 
-    def __init__(self, queues: Sequence[QueuedSink]) -> None:
+    def __init__(self, queues: Sequence[QueuedSink], model: Classifier | None = None) -> None:
         """Register all.
 
         Args:
             queues: The run's sinks; ones that are added later are shown too.
+            model: What classifies; of several, the one in use when the figures are asked for.
         """
         self.registry = registry = CollectorRegistry()
         self._frames = Counter(
@@ -73,13 +75,10 @@ class Meters:
         self._result_time = Gauge(
             "edgex_last_result_timestamp_seconds", "When it was, in Unix time.", ["source"], registry=registry
         )
-        self._model = Info("edgex_model", "What classifies.", registry=registry)
         self.registry.register(_SinkCollector(queues))
+        if model is not None:
+            self.registry.register(_ModelCollector(model))
         self._tracks: dict[str, _Track] = {}
-
-    def describe(self, *, name: str, engine: str, device: str) -> None:
-        """Say what classifies."""
-        self._model.info({"name": name, "engine": engine, "device": device})
 
     def count(self, result: LiveResult) -> None:
         """Add one result."""
@@ -146,6 +145,18 @@ class _SinkCollector:
         return [written, dropped, median]
 
 
+class _ModelCollector:
+    """The model in use, looked up when it is asked for: a console may have switched to another."""
+
+    def __init__(self, model: Classifier) -> None:
+        self._model = model
+
+    def collect(self) -> Iterable[Metric]:
+        info = self._model.info
+        value = {"name": self._model.spec.name, "engine": info.name, "device": info.device}
+        return [InfoMetricFamily("edgex_model", "What classifies.", value=value)]
+
+
 class MetricsSink:
     """Counts, and answers Prometheus from threads of its own."""
 
@@ -188,10 +199,7 @@ def open_metrics(uri: str, surroundings: Surroundings) -> MetricsSink:
     # A URI of the form scheme://:port has no host, and a socket without one would be open to everybody.
     uri = uri.replace("metrics://:", f"metrics://{LOOPBACK}:", 1)
     address = parse_address(uri, port=PORT, known={})
-    meters = Meters(surroundings.queues)
-    models = surroundings.models
-    if models is not None:
-        meters.describe(name=models.spec.name, engine=models.info.name, device=models.info.device)
+    meters = Meters(surroundings.queues, surroundings.models)
     return MetricsSink(meters, _listen(address, meters.registry))
 
 
