@@ -163,7 +163,7 @@ def test_labels_hold_no_credentials_and_are_bounded() -> None:
     text = get(port)
     sink.close()
     assert "sesame" not in text
-    assert 'source="rtsp://10.0.0.7/1"' in text
+    assert 'source="rtsp://***@10.0.0.7/1?token=***"' in text
     assert 'source="others"' in text
     assert "class 7" not in text
     assert text.count("edgex_frames_total{") == 101

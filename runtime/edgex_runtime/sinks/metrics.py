@@ -14,10 +14,11 @@ from ipaddress import ip_address
 from prometheus_client import CollectorRegistry, Counter, Enum, Gauge, Histogram, MetricsHandler
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 
+from edgex_runtime.address import shown
 from edgex_runtime.control import Classifier
 from edgex_runtime.errors import BadInputError
 from edgex_runtime.freshness import State
-from edgex_runtime.sinks.address import Address, parse_address, without_secrets
+from edgex_runtime.sinks.address import Address, parse_address
 from edgex_runtime.sinks.queued import QueuedSink
 from edgex_runtime.sinks.registry import Surroundings
 from edgex_runtime.sinks.sink import LiveResult
@@ -82,7 +83,7 @@ class Meters:
 
     def count(self, result: LiveResult) -> None:
         """Add one result."""
-        source = without_secrets(result.source)
+        source = shown(result.source)
         if source not in self._tracks and len(self._tracks) >= MAX_SOURCES:
             source = OTHERS
         track = self._tracks.setdefault(source, _Track())
