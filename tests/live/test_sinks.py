@@ -6,7 +6,7 @@ import re
 import resource
 import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import cv2
@@ -19,11 +19,14 @@ from edgex_runtime.freshness import State
 from edgex_runtime.predictions import Score
 from edgex_runtime.sinks.annotate import Annotator
 from edgex_runtime.sinks.fake import FakeSink
+from edgex_runtime.sinks.jsonl import to_line
 from edgex_runtime.sinks.lettering import Lettering, OpenCvPen, Pen, PillowPen
+from edgex_runtime.sinks.queued import SinkFigures
 from edgex_runtime.sinks.registry import SINKS, Surroundings, open_sink
 from edgex_runtime.sinks.sink import Event, LiveResult, Sink, StageTimes
 from edgex_runtime.sinks.terminal import TerminalSink
 from edgex_runtime.sources.source import Frame, SourceInfo
+from edgex_runtime.summary import LiveSummary
 
 FILE = SourceInfo(name="film.mp4", live=False, fps=12.5)
 LIVE = SourceInfo(name="camera", live=True, fps=10.0)
@@ -285,6 +288,14 @@ def test_the_page_of_sinks_names_every_one() -> None:
     page = (Path(__file__).resolve().parents[2] / "docs" / "sinks.md").read_text(encoding="utf-8")
     schemes = [f"{key}://" if key.isidentifier() or "+" in key else key for key in SINKS]
     assert [scheme for scheme in schemes if scheme not in page] == []
+
+
+def test_the_page_of_sinks_explains_every_field_of_a_line() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "sinks.md").read_text(encoding="utf-8")
+    line = json.loads(to_line(RESULT))
+    summary = {one.name for one in (*fields(LiveSummary), *fields(SinkFigures))} - {"name"}
+    wanted = {*line, *line["times"], *summary}
+    assert [name for name in sorted(wanted) if f"`{name}`" not in page and f'"{name}"' not in page] == []
 
 
 @pytest.mark.parametrize("background", [0, 128, 255])
