@@ -107,11 +107,27 @@ class SecondsType(click.ParamType[float]):
 
 
 SHARE = click.FloatRange(0, 1)
+STDIN = "-?"
 
 
-@click.command(epilog="Exit codes: 6 the device is not there, 7 the camera is not there or was lost, 130 Ctrl-C.")
+class LiveCommand(click.Command):
+    """Takes `-?size=640x480`, raw pictures on stdin, for the source that it is; to click it looks like an option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """With a blank before it, which `as_typed` takes off again."""
+        return super().parse_args(ctx, [f" {arg}" if arg.startswith(STDIN) else arg for arg in args])
+
+
+def as_typed(_: click.Context, __: click.Parameter, sources: tuple[str, ...]) -> tuple[str, ...]:
+    """The sources without what `LiveCommand` put before them."""
+    return tuple(one[1:] if one.startswith(f" {STDIN}") else one for one in sources)
+
+
+@click.command(
+    cls=LiveCommand, epilog="Exit codes: 6 the device is not there, 7 the camera is not there or was lost, 130 Ctrl-C."
+)
 @click.argument("model", type=click.Path())
-@click.argument("source", nargs=-1)
+@click.argument("source", nargs=-1, callback=as_typed)
 @click.option("--also", multiple=True, metavar="MODEL", help="Another model to load, for the console to switch to.")
 @click.option(
     "--out", "-o", multiple=True, metavar="URI", help="Where results go, more than once if wanted: see below."

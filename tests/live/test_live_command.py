@@ -176,6 +176,14 @@ def test_a_folder_is_shown_line_by_line_and_its_unreadable_pictures_are_counted(
     assert "1 could not be read" in done.stderr
 
 
+def test_raw_pictures_on_stdin_are_a_source_as_the_help_says(model_file: Path) -> None:
+    command = [*EDGEX, str(model_file), "-?size=32x24", "--engine", "fake", "--json"]
+    done = subprocess.run(command, input=bytes(32 * 24 * 3 * 4), capture_output=True, timeout=TIMEOUT_S, check=False)
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [line["index"] for line in lines if line["kind"] == "frame"] == [0, 1, 2, 3]
+
+
 def test_several_sources_take_turns_and_calm_answers_are_told(
     live: Callable[..., subprocess.CompletedProcess[str]],
 ) -> None:
