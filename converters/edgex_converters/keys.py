@@ -15,6 +15,7 @@ from pathlib import Path
 import edgex_converters
 import edgex_runtime
 from edgex_converters.config import QuantizeConfig
+from edgex_converters.learned import Ranges
 from edgex_converters.stage import Stage
 from edgex_runtime.provenance import tool_versions
 from edgex_runtime.schema import to_plain
@@ -37,6 +38,7 @@ class Keys:
         calibration: The same of those that calibrate; in the order in which they are read.
         quantize: How to quantise.
         threads: Of the engines.
+        ranges: What int8 takes instead of what the calibration photos show; None where it takes that.
     """
 
     network: str
@@ -45,6 +47,7 @@ class Keys:
     calibration: tuple[str, ...]
     quantize: QuantizeConfig
     threads: int | None
+    ranges: Ranges | None = None
 
     def artifact(self, stage: Stage, source: str | None, keep_float: tuple[str, ...] = ()) -> str:
         """Of what `stage` makes of the artifact whose digest is `source`; None stands for the network.
@@ -62,6 +65,7 @@ class Keys:
             settings={name: getattr(self.quantize, name) for name in stage.settings},
             calibration=self.calibration if stage.calibrates else None,
             keep_float=keep_float,
+            ranges=None if self.ranges is None or not stage.calibrates else dict(self.ranges),
             tools=tool_versions((*stage.tools, *(_PHOTO_TOOLS if stage.calibrates else ()))),
         )
 

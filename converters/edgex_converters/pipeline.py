@@ -26,6 +26,7 @@ from edgex_converters.delivery import deliver, place, stands, withdraw
 from edgex_converters.evaluation import EvaluationSet, identify, open_inputs
 from edgex_converters.gates import judge
 from edgex_converters.keys import Keys
+from edgex_converters.learned import Ranges
 from edgex_converters.processes import Runner, in_order, run_apart, run_here
 from edgex_converters.recipes import plan
 from edgex_converters.repair import ops_of, search
@@ -86,6 +87,7 @@ def convert(source: Source, config: ConvertConfig, observer: Observer) -> Conver
             calibration=calibration.hashes if calibration else (),
             quantize=config.quantize,
             threads=config.threads,
+            ranges=ranges_to_take(source, config),
         )
         keep = config.use_cache and network.identity is not None
         with open_cache() if keep else passing_cache(scratch / "cache") as cache:
@@ -110,6 +112,11 @@ def _calibration(config: ConvertConfig, photos: Dataset, source: Source) -> Cali
         return None
     assert config.calibration is not None  # ConvertConfig has checked it.
     return choose_calibration(config.calibration, photos, source.spec, config.quantize)
+
+
+def ranges_to_take(source: Source, config: ConvertConfig) -> Ranges | None:
+    """The ranges that int8 takes from the source; a user who names a way to calibrate wants that instead."""
+    return source.ranges if config.quantize.activation_range == "recommended" else None
 
 
 @dataclass(kw_only=True, eq=False)
@@ -156,6 +163,7 @@ class _Run:
             calibration=self.calibration.reference if self.calibration else None,
             warnings=warnings,
             calibration_classes=self.calibration.classes if self.calibration else {},
+            learned_ranges=len(self.keys.ranges or ()),
             intermediates=tuple(made for target, made in self.outcomes.items() if target not in self.config.targets),
         )
 
@@ -368,6 +376,7 @@ class _Run:
             calibration=self.calibration.images() if self.calibration and stage.calibrates else None,
             quantize=self.config.quantize,
             keep_float=keep_float,
+            ranges=self.keys.ranges,
         )
         source = None if stage.requires is None else self._path(stage.requires)
         self.run(work.make, folder, stage, job, source, _raw_name(stage.ensures), self.scratch / f"{stage.name}.log")

@@ -115,6 +115,7 @@ class Conversion:
         calibration: The photos that decided the int8 scales; None where nothing is quantised.
         warnings: What a user should know of the photos though it stops nothing, a line each.
         calibration_classes: How many of those photos each class has, by its folder's name.
+        learned_ranges: How many activation ranges int8 took from quantisation-aware training; 0 where it calibrated.
         intermediates: What was made only because a target starts from it.
     """
 
@@ -127,6 +128,7 @@ class Conversion:
     calibration: DatasetRef | None = None
     warnings: tuple[str, ...] = ()
     calibration_classes: Mapping[str, int] = field(default_factory=dict)
+    learned_ranges: int = 0
     intermediates: tuple[Outcome, ...] = ()
 
     @property

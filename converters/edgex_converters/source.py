@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from edgex_converters.learned import Ranges
 from edgex_runtime.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -70,11 +71,13 @@ class Source:
             identity can be told from another one: what is made of any other is not kept for the next run.
         spec: Its contract.
         sha256: Of the file that its weights came from.
+        ranges: What quantisation-aware training has learned, by place; None where it was not trained so.
     """
 
     network: "nn.Module | LazyNetwork"
     spec: ModelSpec
     sha256: str
+    ranges: Ranges | None = None
 
     def lazy_network(self) -> LazyNetwork:
         """The network as what can be built later."""

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgex_converters.config import QuantizeConfig
+from edgex_converters.learned import Ranges
 from edgex_converters.source import LazyNetwork, OnnxFile
 from edgex_converters.target import Target
 from edgex_runtime.errors import MissingExtraError
@@ -29,6 +30,7 @@ class Job:
         calibration: (N, H, W, 3) uint8 RGB, resized by the contract; None where nothing is quantised.
         quantize: How to quantise.
         keep_float: What must stay in float, as the format's quantiser calls it.
+        ranges: What quantisation-aware training has learned, by place; None where the calibration photos decide.
     """
 
     lazy_network: LazyNetwork
@@ -36,6 +38,7 @@ class Job:
     calibration: NDArray[np.uint8] | None
     quantize: QuantizeConfig
     keep_float: tuple[str, ...] = ()
+    ranges: Ranges | None = None
 
     @property
     def network(self) -> "nn.Module":

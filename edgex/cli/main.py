@@ -15,6 +15,7 @@ COMMANDS = {
     "train": ("edgex.cli.train", "Train a network on a folder of photos, one folder a class."),
     "eval": ("edgex.cli.eval", "Measure any model file on a folder of photos."),
     "explain": ("edgex.cli.explain", "Show where in a picture a checkpoint sees a class (Grad-CAM)."),
+    "compare": ("edgex.cli.compare", "Do two model files say the same to the same pictures, and if not, why?"),
     "convert": ("edgex.cli.convert", "Convert a trained network to ONNX, OpenVINO and TFLite, and prove each file."),
     "cache": ("edgex.cli.cache", "Show what conversions have kept for the next one, and remove it."),
     "live": ("edgex.cli.live", "Classify what a camera, a video or a folder shows."),

@@ -67,7 +67,9 @@ class PipelineProgress:
         answers().print(gate_table(conversion))
 
     def warnings(self, conversion: Conversion) -> None:
-        """Print what the user should know of the photos."""
+        """Print what the user should know of the photos, and of what took their place."""
+        if conversion.learned_ranges:
+            self.note(f"int8 takes {conversion.learned_ranges} activation ranges that the checkpoint has learned")
         for line in conversion.warnings:
             self.console.print(f"warning: {line}", style="yellow", markup=False, highlight=False, soft_wrap=True)
 

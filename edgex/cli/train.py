@@ -99,6 +99,13 @@ def _say_what_next(result: "TrainResult") -> None:
     words = ["convert-model", str(result.checkpoint), "--to", "onnx,openvino,tflite", "--precision", "fp32,int8"]
     words += ["--calib", str(result.train_folder), "--eval", str(result.val_folder)]
     low, high = evidence.metrics["top1_low"], evidence.metrics["top1_high"]
+    if "float_top1" in evidence.metrics:
+        verdict = "" if evidence.passed else f": {evidence.why}"
+        click.echo(
+            f"\nas int8 computes; the float network {evidence.metrics['float_top1']:.1%}, "
+            f"int8 by calibration alone {evidence.metrics['calibrated_top1']:.1%}{verdict}",
+            err=True,
+        )
     click.echo(
         f"\ntop-1 {evidence.metrics['top1']:.1%} (95 % interval {low:.1%} to {high:.1%}) "
         f"on {evidence.images} photos of val, epoch {result.best.epoch} of {len(result.history)}\n"

@@ -11,8 +11,10 @@ import torch
 
 from edgex.networks.deploy import Deployed
 from edgex.networks.naming import own_names
+from edgex.networks.ranges import as_arrays
 from edgex.networks.weights import load_weights
 from edgex.networks.xception import Xception, XceptionConfig
+from edgex_converters.learned import Ranges
 from edgex_runtime.atomic import atomic_write
 from edgex_runtime.errors import SpecError
 from edgex_runtime.metadata.carrier import CONTRACT_KEY
@@ -23,13 +25,14 @@ from edgex_runtime.spec import ModelSpec, NetworkRef
 FAMILY = "xception"
 
 
-def save_checkpoint(path: Path, network: Xception, spec: ModelSpec) -> None:
+def save_checkpoint(path: Path, network: Xception, spec: ModelSpec, ranges: Ranges | None = None) -> None:
     """Write weights and contract, atomically.
 
     Args:
         path: Ends in ``.safetensors``; its folder exists.
         network: Its weights are written as they are, without batch-norm's counters.
         spec: What the file will say of itself. `spec.network` may be None and is filled in.
+        ranges: What quantisation-aware training has learned, by place; None where it was not trained so.
 
     Raises:
         SpecError: If `spec` is not of this network: other settings, labels or input size, or no normalise.
@@ -45,6 +48,7 @@ def save_checkpoint(path: Path, network: Xception, spec: ModelSpec) -> None:
     _require_agreement(spec, network.config, path)
     state = network.state_dict()
     tensors = {item.ours: state[item.ours].detach().cpu().contiguous() for item in own_names(network, ())}
+    tensors |= {name: torch.from_numpy(ends) for name, ends in as_arrays(ranges or {}).items()}
     header = {"format": "pt", CONTRACT_KEY: spec.to_json()}
     with atomic_write(path) as file:
         file.write(safetensors.torch.save(tensors, metadata=header))

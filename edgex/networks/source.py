@@ -14,6 +14,7 @@ from edgex.networks.sources.contract import contract_of, read_labels
 from edgex.networks.sources.facts import Facts, Missing
 from edgex.networks.sources.registry import FILES, FUNCTION, SCHEMES, Scheme, load
 from edgex_converters.keys import code_digest
+from edgex_converters.learned import Ranges
 from edgex_converters.source import LazyNetwork, Source
 from edgex_runtime.errors import BadInputError, MissingExtraError, SpecError
 from edgex_runtime.metadata.registry import read_spec
@@ -118,7 +119,16 @@ def _ours(path: Path, missing: Missing) -> Source:
     sha256 = file_sha256(path)
     # The weights and the code that builds a network of them; what else decides is in the contract.
     identity = f"{sha256} {code_digest(Path(__file__).parent)}"
-    return Source(network=LazyNetwork(partial(_build, path, spec), identity), spec=spec, sha256=sha256)
+    network = LazyNetwork(partial(_build, path, spec), identity)
+    return Source(network=network, spec=spec, sha256=sha256, ranges=_learned_ranges(path))
+
+
+def _learned_ranges(path: Path) -> Ranges | None:
+    if path.suffix.lower() != ".safetensors":
+        return None
+    from edgex.networks.ranges import read_ranges
+
+    return read_ranges(path)
 
 
 def _build(path: Path, spec: ModelSpec) -> "nn.Module":

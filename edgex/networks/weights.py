@@ -28,8 +28,8 @@ SCHEMES: Mapping[str, Scheme] = {
     "timm": timm_names,
 }
 
-# What stands in files beside the weights of a network: counters, optimiser state, a dropout's random state.
-_LEFT_ASIDE = re.compile(r"(^|[./])(num_batches_tracked$|optimizer/|seed_generator/)")
+# What stands in files beside the weights of a network: counters, optimiser state, a dropout's random state, ranges.
+_LEFT_ASIDE = re.compile(r"(^|[./])(num_batches_tracked$|optimizer/|seed_generator/)|^activation_range\.")
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 

@@ -14,12 +14,13 @@ TrainDevice = Literal["auto", "cpu", "gpu"]
 
 # What a run may change between a kill and its `--resume` without changing a number: places and speed, never the plan.
 # The photos themselves are compared by content.
-FREE_TO_CHANGE = frozenset({"data", "out", "name", "weights", "resume", "overwrite", "workers", "cache_mb"})
+FREE_TO_CHANGE = frozenset({"data", "out", "name", "weights", "qat", "resume", "overwrite", "workers", "cache_mb"})
 
-# Flags left open, by the way of training: (from random weights, whole network from given weights, frozen trunk).
-_EPOCHS = (60, 20, 8)
-_ADAMW_LR = (2e-3, 5e-4, 1e-3)
-_SGD_LR = (5e-2, 1e-2, 2e-2)
+# Flags left open, by the way of training: (from random weights, whole network from given weights, frozen trunk, for
+# int8).
+_EPOCHS = (60, 20, 8, 5)
+_ADAMW_LR = (2e-3, 5e-4, 1e-3, 1e-3)
+_SGD_LR = (5e-2, 1e-2, 2e-2, 2e-2)
 _WEIGHT_DECAY: dict[Optimizer, float] = {"adamw": 5e-2, "sgd": 1e-4}
 
 
@@ -41,6 +42,12 @@ class TrainConfig:
     freeze_trunk: bool = field(
         default=False,
         metadata={"help": "Train only what the weights leave uncovered (at least the classifier), on cached features."},
+    )
+    qat: Path | None = field(
+        default=None,
+        metadata={
+            "help": "A float checkpoint to fine-tune as int8 computes; its ranges are learned for all three formats."
+        },
     )
     resume: bool = field(
         default=False, metadata={"help": "Go on with the run in the run folder after an interruption."}
@@ -64,7 +71,10 @@ class TrainConfig:
     )
 
     epochs: int | None = field(
-        default=None, metadata={"help": "Passes over the photos; default 60, with --weights 20, with --freeze-trunk 8."}
+        default=None,
+        metadata={
+            "help": "Passes over the photos; default 60, with --weights 20, with --freeze-trunk 8, with --qat 5."
+        },
     )
     batch_size: int = field(default=32, metadata={"help": "Photos a step."})
     optimizer: Optimizer = field(default="adamw", metadata={"help": "AdamW, or SGD with Nesterov momentum 0.9."})
@@ -124,21 +134,31 @@ class TrainConfig:
                 )
         if self.freeze_trunk and not self.weights:
             raise BadInputError("--freeze-trunk wants --weights FILE: there is no trunk to freeze in random weights")
+        if self.qat is not None and (self.weights or self.freeze_trunk):
+            raise BadInputError("--qat goes on from a whole checkpoint: leave --weights and --freeze-trunk out")
         if self.resume and self.overwrite:
             raise BadInputError("--resume goes on with a run and --overwrite drops it: give one of them")
 
     def resolved(self) -> "TrainConfig":
         """The same run with every open setting decided."""
-        way = 2 if self.freeze_trunk else 1 if self.weights else 0
-        name = self.name or self.data.resolve().name or "photos"
+        way = 3 if self.qat else 2 if self.freeze_trunk else 1 if self.weights else 0
+        name = self.name or (f"{self.qat.stem}-qat" if self.qat else self.data.resolve().name or "photos")
         return dataclasses.replace(
             self,
             name=name,
             out=self.out or Path("runs") / name,
             epochs=self.epochs or _EPOCHS[way],
             lr=self.lr or (_ADAMW_LR if self.optimizer == "adamw" else _SGD_LR)[way],
-            weight_decay=_WEIGHT_DECAY[self.optimizer] if self.weight_decay is None else self.weight_decay,
+            weight_decay=self._weight_decay,
+            # Half precision has fewer digits than the levels that are learned.
+            amp=self.amp and self.qat is None,
         )
+
+    @property
+    def _weight_decay(self) -> float:
+        if self.weight_decay is not None:
+            return self.weight_decay
+        return 0.0 if self.qat else _WEIGHT_DECAY[self.optimizer]
 
     def numbers(self) -> dict[str, Any]:
         """The settings that decide a run's numbers, as plain data: what `--resume` compares."""

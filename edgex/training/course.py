@@ -6,6 +6,7 @@ and dropout are drawn from (seed, epoch) alone, and the state holds everything t
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from edgex.networks.checkpoint import save_checkpoint
 from edgex.training.config import TrainConfig
-from edgex.training.contract import contract
 from edgex.training.folds import Folds
 from edgex.training.learner import Learner
 from edgex.training.metrics import Scores, score
@@ -42,6 +41,7 @@ class Prepared:
         task: Its part that learns, and the batches.
         learner: What takes the steps.
         places: The folders of the train and the val fold.
+        save: Writes a checkpoint of what learns as it is now, with what it scored on the val fold.
     """
 
     folds: Folds
@@ -49,6 +49,7 @@ class Prepared:
     task: Task
     learner: Learner
     places: tuple[Path, Path]
+    save: Callable[[Path, Scores], None]
 
 
 class Course:
@@ -100,8 +101,7 @@ class Course:
             scores = score(*learner.evaluate(self._prepared.task.val_batches(), advance=self._observer.advance))
             best = self._is_best(scores)
             if best:
-                spec = contract(config, folds.split, scores, places=self._prepared.places)
-                save_checkpoint(self._run.best(epoch), self._prepared.start.network, spec)
+                self._prepared.save(self._run.best(epoch), scores)
                 self.best, self._confusion = epoch, scores.confusion
         line = EpochMetrics(
             epoch=epoch + 1,

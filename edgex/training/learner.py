@@ -31,14 +31,30 @@ class EpochLoss:
 
 
 class Learner:
-    """A module, its optimiser and the moving average of its weights."""
+    """A module, its optimiser and the moving average of its weights.
 
-    def __init__(self, module: nn.Module, config: TrainConfig, accelerator: Accelerator, schedule: Schedule) -> None:
+    Args:
+        module: What learns.
+        config: Resolved.
+        accelerator: Where.
+        schedule: Of the learning rate.
+        teacher: Whose answers it learns instead of the labels, in evaluation mode; None learns the labels.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        config: TrainConfig,
+        accelerator: Accelerator,
+        schedule: Schedule,
+        teacher: nn.Module | None = None,
+    ) -> None:
         self.module = module.to(accelerator.device)
         self.step = 0
         self._config = config
         self._accelerator = accelerator
         self._schedule = schedule
+        self._teacher = None if teacher is None else teacher.to(accelerator.device)
         self._optimizer = build_optimizer(self.module, config)
         self._scaler = torch.amp.GradScaler(accelerator.device.type, enabled=accelerator.scales_loss)
         self._norms = [(part, part.momentum) for part in self.module.modules() if isinstance(part, nn.BatchNorm2d)]
@@ -89,7 +105,7 @@ class Learner:
             norm.momentum = max(momentum or 0.0, 1 / (self.step + 1))
         with self._accelerator.autocast():
             logits = self.module(inputs)
-        loss = F.cross_entropy(logits.float(), labels, label_smoothing=self._config.label_smoothing)
+        loss = self._loss(logits.float(), labels, inputs)
         self._optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(self._scaler.scale(loss))
         if self._config.clip_norm:
@@ -101,6 +117,14 @@ class Learner:
             self._average.update(self.module)
         self.step += 1
         return loss.detach(), logits.detach().argmax(1)
+
+    def _loss(self, logits: Tensor, labels: Tensor, inputs: Tensor) -> Tensor:
+        """From the labels; or, where there is a teacher, from its answers (Hinton et al. 2015, arXiv:1503.02531)."""
+        if self._teacher is None:
+            return F.cross_entropy(logits, labels, label_smoothing=self._config.label_smoothing)
+        with torch.no_grad():
+            answers = self._teacher(inputs).float().log_softmax(1)
+        return F.kl_div(logits.log_softmax(1), answers, reduction="batchmean", log_target=True)
 
     def _refuse_non_finite(self, losses: list[Tensor]) -> None:
         if not losses:

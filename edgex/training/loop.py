@@ -1,21 +1,29 @@
 """A training run from a folder of photos to a checkpoint with its contract: `train`."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from torch import nn
+
+from edgex.networks.checkpoint import save_checkpoint
+from edgex.training import qat
 from edgex.training.accelerator import Accelerator, choose_accelerator
 from edgex.training.config import TrainConfig
+from edgex.training.contract import contract
 from edgex.training.course import Course, Prepared
-from edgex.training.folds import gather
+from edgex.training.folds import Folds, gather
 from edgex.training.golden import seal
 from edgex.training.learner import Learner
+from edgex.training.metrics import Scores
 from edgex.training.observer import EpochMetrics, Observer, Silent
 from edgex.training.prepare import prepare_features, prepare_images
 from edgex.training.run_folder import RunFolder
 from edgex.training.schedule import Schedule
 from edgex.training.split import LeftOut
-from edgex.training.start import begin
+from edgex.training.start import Start, begin
+from edgex.training.task import Task
 from edgex_runtime.spec import ModelSpec
 
 log = logging.getLogger(__name__)
@@ -60,7 +68,8 @@ def train(config: TrainConfig, observer: Observer | None = None) -> TrainResult:
         DeviceUnavailableError: If a GPU was asked for and there is none.
         DivergedError: If the loss of a step is not finite.
     """
-    config = config.resolved()
+    checkpoint = None if config.qat is None else qat.open_checkpoint(config.qat)
+    config = (config if checkpoint is None else qat.adopt(config, checkpoint)).resolved()
     observer = observer or Silent()
     assert config.out is not None, "a resolved config has a run folder"
     assert config.name is not None, "a resolved config has a name"
@@ -68,7 +77,7 @@ def train(config: TrainConfig, observer: Observer | None = None) -> TrainResult:
     run = RunFolder(root=config.out, name=config.name)
     saved = run.open(resume=config.resume, overwrite=config.overwrite)
     with run.logging_to_file():
-        prepared = _prepare(config, run, accelerator, observer)
+        prepared = _prepare(config, run, accelerator, observer, checkpoint)
         course = Course(config, run, prepared, observer)
         if saved:
             course.resume()
@@ -90,15 +99,29 @@ def train(config: TrainConfig, observer: Observer | None = None) -> TrainResult:
     )
 
 
-def _prepare(config: TrainConfig, run: RunFolder, accelerator: Accelerator, observer: Observer) -> Prepared:
+def _prepare(
+    config: TrainConfig,
+    run: RunFolder,
+    accelerator: Accelerator,
+    observer: Observer,
+    checkpoint: qat.FloatCheckpoint | None,
+) -> Prepared:
     """Everything before the first step, the cheapest checks first."""
     folds = gather(config, run, observer)
-    start = begin(config, classes=len(folds.split.labels))
-    task = (
-        prepare_features(config, folds, start, run, accelerator, observer)
-        if config.freeze_trunk
-        else prepare_images(config, folds, start)
-    )
+    places = run.fold_places(folds.split)
+    start: Start
+    task: Task
+    teacher: nn.Module | None = None
+    if checkpoint is not None:
+        start, task, save, teacher = qat.prepare(config, checkpoint, folds, places, accelerator, observer)
+    else:
+        start = begin(config, classes=len(folds.split.labels))
+        save = _float_saver(config, folds, start, places)
+        task = (
+            prepare_features(config, folds, start, run, accelerator, observer)
+            if config.freeze_trunk
+            else prepare_images(config, folds, start)
+        )
     steps = max(1, len(folds.split.train) // config.batch_size)
     assert config.lr is not None, "a resolved config has a learning rate"
     assert config.epochs is not None, "a resolved config has epochs"
@@ -108,6 +131,16 @@ def _prepare(config: TrainConfig, run: RunFolder, accelerator: Accelerator, obse
         folds=folds,
         start=start,
         task=task,
-        learner=Learner(task.module, config, accelerator, schedule),
-        places=run.fold_places(folds.split),
+        learner=Learner(task.module, config, accelerator, schedule, teacher),
+        places=places,
+        save=save,
     )
+
+
+def _float_saver(
+    config: TrainConfig, folds: Folds, start: Start, places: tuple[Path, Path]
+) -> Callable[[Path, Scores], None]:
+    def save(path: Path, scores: Scores) -> None:
+        save_checkpoint(path, start.network, contract(config, folds.split, scores, places=places))
+
+    return save

@@ -212,6 +212,57 @@ while data := os.read(0, 65536):
 """
 
 
+def test_a_link_that_breaks_in_the_trial_changes_nothing(
+    board: "BoardFolder",
+    make_light: "Bundler",
+    deploy_to: "Deployer",
+    sshd: "Sshd",
+    tmp_path: Path,
+    release: Release,
+) -> None:
+    """The board finishes by itself, and the host's next attempt finds it done."""
+    bundle = make_light("a", health=Health(start_s=20, window_s=2, max_age_ms=1500, watchdog_s=10))
+    cut = tmp_path / "cut"
+    cut.write_text(CUT_WHEN_TOLD.format(port=sshd.port, python=sys.executable, now=tmp_path / "now"))
+    cut.chmod(0o755)
+    config = tmp_path / "config"
+    config.write_text(f"Host board\n ProxyCommand {cut}\n{sshd.config.read_text()}")
+
+    class Steps(list[str]):
+        def append(self, step: str) -> None:
+            super().append(step)
+            if step == "service-started":
+                (tmp_path / "now").touch()
+
+    steps = Steps()
+    result = deploy_to(board, bundle, ssh=type(deploy_to.options.ssh)(config=config), retries=1, steps=steps)
+    assert "connecting-again" in steps
+    assert (result.outcome, result.serving) == ("unchanged", release(bundle)), result
+    assert board.store.state().current == release(bundle)
+
+
+CUT_WHEN_TOLD = """#!{python}
+import os, pathlib, select, socket
+link = socket.create_connection(("127.0.0.1", {port}))
+now = pathlib.Path("{now}")
+while True:
+    ready, _, _ = select.select([0, link], [], [], 0.05)
+    if now.exists():
+        now.unlink()
+        os._exit(1)
+    if link in ready:
+        data = link.recv(65536)
+        if not data:
+            break
+        os.write(1, data)
+    if 0 in ready:
+        data = os.read(0, 65536)
+        if not data:
+            break
+        link.sendall(data)
+"""
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Any:
     if os.geteuid() != 0:

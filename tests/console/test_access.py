@@ -74,7 +74,8 @@ def test_the_page_comes_with_everything_it_loads_and_strict_headers(console: Any
 
 
 @pytest.mark.parametrize(
-    "path", ["/page/", "/../server.py", "/%2e%2e/server.py", "//etc/passwd", "/console.html", "/__init__.py", "/page"]
+    "path",
+    ["/page/", "/../server.py", "/%2e%2e/server.py", "//etc/passwd", "/console.html", "/__init__.py", "//[", "/a?%"],
 )
 def test_there_is_nothing_else_and_no_listing(console: Any, path: str) -> None:
     assert get(console, path).status == 404

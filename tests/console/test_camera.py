@@ -71,14 +71,15 @@ def camera(source: Source, open_console: Callable[..., Any]) -> PageCamera:
 
 
 def test_a_browsers_picture_becomes_a_frame_of_the_age_that_it_has(source: Source, camera: PageCamera) -> None:
-    began_ns = time.monotonic_ns()
+    captured_ms = time.monotonic_ns() / 1e6 - 100
     camera.send(jpeg(), age_ms=100)
     frame = source.read()
     assert isinstance(frame, Frame)
     assert np.abs(frame.image.astype(int) - PICTURE).max() < 6
     assert (frame.name, source.info.live) == ("browser#0", True)
-    # The page's clock is read to within half of a message there and back, on this machine a few milliseconds.
-    assert -130 < (frame.captured_ns - began_ns) / 1e6 < -70
+    # The page's clock is read to half of a message there and back, and this test's own steps take time as well.
+    there_and_back_ms = time.monotonic_ns() / 1e6 - camera.told
+    assert abs(frame.captured_ns / 1e6 - captured_ms) <= there_and_back_ms
 
 
 def test_the_next_picture_is_asked_for_when_the_last_was_taken(source: Source, camera: PageCamera) -> None:

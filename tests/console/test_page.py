@@ -316,7 +316,7 @@ def test_frames_go_in_and_labels_come_out(browser: Browser, webcam_run: tuple[Sm
     shoot(browser, "webcam")
     ages = [result.age_ms for result in loop.results if result.index is not None]
     assert len(ages) > 20
-    assert 0 < np.median(ages) < 500, "of the moment that the camera took it, not that it came"
+    assert 0 < np.median(ages) < 5000, "of the moment that the camera took it, by our clock"
     indices = [result.index for result in loop.results if result.index is not None]
     assert indices == sorted(set(indices))
     browser.click("#camera")

@@ -89,6 +89,10 @@ class Page:
             return np.asarray(image.convert("RGB"))
 
 
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 @pytest.fixture
 def page(console: Any) -> Page:
     return Page(console.connect())
@@ -228,6 +232,26 @@ def test_a_viewer_that_reads_nothing_does_not_delay_the_end(console: Any) -> Non
         began = time.monotonic()
         console.sink.close()
         assert time.monotonic() - began < 2
+
+
+def test_viewers_that_come_and_go_leave_nothing_behind(console: Any) -> None:
+    def visit(*, politely: bool) -> None:
+        viewer = console.connect()
+        viewer.recv(timeout=5)
+        console.show()
+        if not politely:
+            viewer.socket.close()
+        viewer.close()
+
+    visit(politely=True)
+    open_before = descriptors()
+    for index in range(80):
+        visit(politely=bool(index % 4))
+    end = time.monotonic() + 5
+    while descriptors() > open_before and time.monotonic() < end:
+        time.sleep(0.02)
+    assert descriptors() <= open_before
+    assert Page(console.connect()).update()["statuses"][0]["frames"] == 81, "more came than may be there at once"
 
 
 def test_the_end_is_told(console: Any, page: Page) -> None:

@@ -242,6 +242,52 @@ def test_an_answer_that_is_no_rtsp_is_told_so(answer: bytes) -> None:
         thread.join()
 
 
+def test_a_session_is_kept_alive_on_the_cameras_own_channel_also_when_its_nonce_grows_old() -> None:
+    requests: list[str] = []
+
+    def answer(request: str) -> bytes:
+        requests.append(request)
+        method, number = request.split()[0], request.partition("CSeq: ")[2].split()[0]
+        stale = method == "OPTIONS" and 'nonce="2"' not in request
+        if "Authorization" not in request or stale:
+            nonce = 2 if stale else 1
+            ask = f'WWW-Authenticate: Digest realm="x", nonce="{nonce}"'
+            return f"RTSP/1.0 401 No\r\nCSeq: {number}\r\n{ask}\r\n\r\n".encode()
+        body = SDP.format(codec="H264", control="track1").replace("97", "96") if method == "DESCRIBE" else ""
+        extra = "Session: 7;timeout=2\r\nTransport: RTP/AVP/TCP;interleaved=4-5\r\n" if method == "SETUP" else ""
+        return f"RTSP/1.0 200 OK\r\nCSeq: {number}\r\n{extra}Content-Length: {len(body)}\r\n\r\n{body}".encode()
+
+    def play() -> None:
+        connection, _ = server.accept()
+        with connection, suppress(OSError):
+            connection.settimeout(0.05)
+            for turn in itertools.count():
+                with suppress(TimeoutError):
+                    request = connection.recv(8192)
+                    if not request:
+                        return
+                    connection.sendall(answer(request.decode()))
+                if requests and requests[-1].startswith(("PLAY", "OPTIONS")):
+                    data = packet(turn, turn * 3000, b"\x65" + bytes(9), marker=True)
+                    connection.sendall(b"$\x04" + len(data).to_bytes(2, "big") + data)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=play)
+        thread.start()
+        source = open_source(f"rtsp://admin:pw@127.0.0.1:{server.getsockname()[1]}/camera")
+        end = time.monotonic() + TIMEOUT_S
+        while sum(request.startswith("OPTIONS") for request in requests) < 2 and time.monotonic() < end:
+            # No decoder makes a picture of these.
+            assert not isinstance(source.read(), Frame)
+        source.close()
+        thread.join()
+    first, second = [request for request in requests if request.startswith("OPTIONS")][:2]
+    assert 'nonce="1"' in first
+    assert 'nonce="2"' in second
+    assert "Session: 7\r\n" in second
+    assert not any("pw" in request for request in requests)
+
+
 def packet(sequence: int, stamp: int, payload: bytes, *, marker: bool = False) -> bytes:
     head = bytes([0x80, 96 | marker << 7]) + (sequence & 0xFFFF).to_bytes(2, "big") + stamp.to_bytes(4, "big")
     return head + b"\0\0\0\1" + payload

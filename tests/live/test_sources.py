@@ -246,7 +246,6 @@ def test_the_pattern_shows_each_shape() -> None:
         ("test://shapes?drop=5", "such as 5%"),
         ("test://shapes?freeze=3", "with its unit"),
         ("tset://shapes", "did you mean 'test'"),
-        ("browser://", "not in this version"),
         ("csi://0", "want a Raspberry Pi or an NVIDIA Jetson"),
         ("csi://x", "as in csi://0"),
         ("gst:", "want a pipeline"),

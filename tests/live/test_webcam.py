@@ -1,11 +1,13 @@
 """V4L2 cameras, as far as they go without one: what is found, what is waited for, and what is said."""
 
+import json
 import os
 import threading
 import time
 from pathlib import Path
 
 import pytest
+import v4l2_guest
 
 from edgex_runtime.errors import BadInputError, SourceLostError
 from edgex_runtime.sources.registry import open_source
@@ -63,3 +65,22 @@ def test_the_number_under_which_a_file_is_held_is_found(tmp_path: Path) -> None:
     with path.open("rb") as file:
         assert descriptors_of(link) - before == {file.fileno()}
     assert descriptors_of(link) == set()
+
+
+@pytest.mark.slow
+def test_a_real_camera_is_read_unplugged_and_plugged_in_again(tmp_path: Path) -> None:
+    """In a guest, since this machine has none: Debian's kernel with its test driver, half a minute."""
+    if absent := v4l2_guest.missing():
+        pytest.skip(f"wants {', '.join(absent)}: apt-get install {v4l2_guest.PACKAGES}")
+    script = Path(v4l2_guest.__file__).with_name("v4l2_script.py")
+    lines = v4l2_guest.run_in_guest(script, tmp_path).splitlines()
+    told = {key: value for line in lines if line.startswith("{") for key, value in json.loads(line).items()}
+    assert "/dev/video0 (vivid-000-vid-cap)" in told["found"]
+    assert "/dev/video7: no such camera; here are /dev/video0" in told["missing"]
+    assert told["waits by"] is not None
+    assert told["shape"] == [360, 640, 3]
+    assert told["age_ms"] < 1000
+    assert told["asked for"] == [10.0, [180, 320, 3]]
+    assert (told["unplugged"], told["plugged in"]) == ("RECONNECTING", "LIVE")
+    assert told["closed_s"] < 2
+    assert told["left"] == [0, ["MainThread"]]

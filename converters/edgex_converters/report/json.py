@@ -22,7 +22,8 @@ SCHEMA_VERSION = 1
 def report_of(conversion: Conversion, config: ConvertConfig) -> dict[str, Any]:
     """Everything that was measured, as what `json.dumps` takes; shares are 0..1, times in milliseconds or seconds."""
     labels = conversion.spec.labels
-    return {
+    learned = {"learned_ranges": conversion.learned_ranges} if conversion.learned_ranges else {}
+    return learned | {
         "schema": SCHEMA_VERSION,
         "name": config.name,
         "labels": list(labels),

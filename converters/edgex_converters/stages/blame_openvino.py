@@ -82,7 +82,7 @@ def _op(node: Any, kind: Kind) -> Place:
     if kind == "image":
         place["permutation"] = (0, 1, 2, 3)
     if kind in ("conv", "linear"):
-        place["name"] = name.removesuffix(_WITHOUT_BIAS)
+        place["name"] = layer_of(node)
         place |= _weights(node, attributes)
     if kind in ("conv", "max_pool"):
         _require_plain(name, attributes)
@@ -98,6 +98,12 @@ def _op(node: Any, kind: Kind) -> Place:
     if kind == "quantise":
         place["steps"] = (_quantiser(node, attributes),)
     return Place(**place)
+
+
+def layer_of(node: Any) -> str:
+    """The layer that a convolution or a matrix product belongs to."""
+    name: str = node.get_friendly_name()
+    return name.removesuffix(_WITHOUT_BIAS)
 
 
 def _weights(node: Any, attributes: dict[str, Any]) -> dict[str, Any]:

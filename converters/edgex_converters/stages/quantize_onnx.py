@@ -9,9 +9,10 @@ import onnx
 from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 
+from edgex_converters import learned
 from edgex_converters.config import Range
 from edgex_converters.stage import Job
-from edgex_converters.stages import biases_onnx, blame_onnx, correct_bias
+from edgex_converters.stages import biases_onnx, blame_onnx, correct_bias, learned_onnx
 from edgex_converters.stages.export_onnx import INPUT
 
 _METHODS: dict[Range, tuple[CalibrationMethod, dict[str, Any]]] = {
@@ -42,6 +43,16 @@ def run(job: Job, source: Path | None, destination: Path) -> tuple[str, ...]:
     same file then answers differently there. 7-bit weights cannot overflow it.
     """
     assert source is not None  # The recipe starts from the fp32 file.
+    if job.ranges is not None:
+        learned.require_seven_bits(job.quantize.weight_bits)
+        graph = blame_onnx.read(source)
+        _quantize(job, source, destination, learned_onnx.options(source, graph, job.ranges))
+        return (learned.require_in_file(blame_onnx.read(destination), graph, job.ranges),)
+    _quantize(job, source, destination, {})
+    return (correct_bias.run(_FILES, source, destination, job.calibration_images),)
+
+
+def _quantize(job: Job, source: Path, destination: Path, ranges: dict[str, Any]) -> None:
     method, options = _METHODS[job.quantize.activation_range]
     quantize_static(
         str(source),
@@ -54,9 +65,8 @@ def run(job: Job, source: Path | None, destination: Path) -> tuple[str, ...]:
         weight_type=QuantType.QInt8,
         nodes_to_exclude=list(job.keep_float),
         calibrate_method=method,
-        extra_options=options | _float_logits(source),
+        extra_options=options | _float_logits(source) | ranges,
     )
-    return (correct_bias.run(_FILES, source, destination, job.calibration_images),)
 
 
 def _float_logits(source: Path) -> dict[str, Any]:

@@ -12,9 +12,10 @@ from ai_edge_quantizer import calibrator, qtyping, quantizer, recipe, recipe_man
 from ai_edge_quantizer.algorithm_manager import AlgorithmName
 from ai_edge_quantizer.utils import qsv_utils
 
+from edgex_converters import learned
 from edgex_converters.config import Range
 from edgex_converters.stage import Job
-from edgex_converters.stages import biases_tflite, blame_tflite, correct_bias
+from edgex_converters.stages import biases_tflite, blame_tflite, correct_bias, learned_tflite
 from edgex_runtime.errors import StageError
 
 # What is known of a tensor: "min" and "max", and what the rules below note.
@@ -64,7 +65,12 @@ def run(job: Job, source: Path | None, destination: Path) -> tuple[str, ...]:
         watcher = calibrator.Calibrator(str(source), qsv_update_func=_with_extremes(update))
         watcher.calibrate({"serving_default": [{"args_0": image[None]} for image in job.calibration_images]}, rules)
         tool = quantizer.Quantizer(str(source), rules.get_quantization_recipe())
-        tool.quantize(_uncut_logits(source, watcher.get_model_qsvs())).export_model(str(destination))
+        seen = _uncut_logits(source, watcher.get_model_qsvs())
+        if job.ranges is not None:
+            seen = learned_tflite.put(source, blame_tflite.read(source), job.ranges, seen)
+        tool.quantize(seen).export_model(str(destination))
+    if job.ranges is not None:
+        return (learned.require_in_file(blame_tflite.read(destination), blame_tflite.read(source), job.ranges),)
     return (correct_bias.run(_FILES, source, destination, job.calibration_images),)
 
 

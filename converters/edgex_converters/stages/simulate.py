@@ -1,6 +1,6 @@
 """Computes a `Graph` in PyTorch, whole or with one place taken from another file's graph."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -75,38 +75,46 @@ class _Ready:
 
     def compute(self, inputs: list[Tensor]) -> Tensor:
         read = [x if cut is None else cut(x) for x, cut in zip(inputs, self._cuts, strict=True)]
-        return self.finish(self._result(read))
+        return self.finish(compute(self.place, read, self._weight, self._bias))
 
     def finish(self, x: Tensor) -> Tensor:
         for step in self._steps:
             x = step(x) if isinstance(step, _Cut) else functional.relu(x)
         return x
 
-    def _result(self, inputs: list[Tensor]) -> Tensor:
-        place, x = self.place, inputs[0]
-        match place.kind:
-            case "conv":
-                assert self._weight is not None
-                return functional.conv2d(
-                    self._padded(x, 0.0), self._weight, self._bias, stride=place.stride, groups=place.groups
-                )
-            case "linear":
-                assert self._weight is not None
-                return functional.linear(x.flatten(1), self._weight, self._bias)
-            case "max_pool":
-                padded = self._padded(x, float("-inf"))
-                return functional.max_pool2d(padded, place.kernel, place.stride, ceil_mode=place.rounds_up)
-            case "mean":
-                return x.mean((2, 3))
-            case "add":
-                return inputs[0] + inputs[1]
-            case "relu":
-                return functional.relu(x)
-        raise AssertionError(f"{place.kind} is no place of an assembled graph")
 
-    def _padded(self, x: Tensor, fill: float) -> Tensor:
-        top, left, bottom, right = self.place.pads
-        return functional.pad(x, (left, right, top, bottom), value=fill) if any(self.place.pads) else x
+def compute(place: Place, inputs: Sequence[Tensor], weight: Tensor | None, bias: Tensor | None) -> Tensor:
+    """What a place makes of what it reads, before its ReLU and its range.
+
+    Args:
+        place: Of an assembled graph, but no image.
+        inputs: (N, C, H, W) or (N, C), in the order of `place.inputs`.
+        weight: In torch's layout; None where the place has none.
+        bias: (out,) or None.
+    """
+    x = inputs[0]
+    match place.kind:
+        case "conv":
+            assert weight is not None
+            return functional.conv2d(_padded(place, x, 0.0), weight, bias, stride=place.stride, groups=place.groups)
+        case "linear":
+            assert weight is not None
+            return functional.linear(x.flatten(1), weight, bias)
+        case "max_pool":
+            padded = _padded(place, x, float("-inf"))
+            return functional.max_pool2d(padded, place.kernel, place.stride, ceil_mode=place.rounds_up)
+        case "mean":
+            return x.mean((2, 3))
+        case "add":
+            return inputs[0] + inputs[1]
+        case "relu":
+            return functional.relu(x)
+    raise AssertionError(f"{place.kind} is no place of an assembled graph")
+
+
+def _padded(place: Place, x: Tensor, fill: float) -> Tensor:
+    top, left, bottom, right = place.pads
+    return functional.pad(x, (left, right, top, bottom), value=fill) if any(place.pads) else x
 
 
 class _Cut:

@@ -49,12 +49,11 @@ def supervise(store: Store, run_folder: Path) -> int:
         _pause(_backoff_s(run_folder), stopping)
         if stopping:
             break
-        _trim(run_folder / "log")
         started_ns = time.monotonic_ns()
         child = subprocess.Popen(
             command, cwd="/", env=clean_environment({"EDGEX_CACHE_DIR": str(store.root / "cache")})
         )
-        _watch(child, config, run_folder / HEALTH_FILE, started_ns, stopping)
+        _watch(child, config, run_folder, started_ns, stopping)
     return 0
 
 
@@ -79,12 +78,13 @@ def app_of(store: Store) -> str:
 
 
 def _watch(
-    child: "subprocess.Popen[bytes]", config: AppConfig, health: Path, started_ns: int, stopping: list[int]
+    child: "subprocess.Popen[bytes]", config: AppConfig, run_folder: Path, started_ns: int, stopping: list[int]
 ) -> None:
     """Wait for the process's end; bring it about when asked to, or when no frame comes any more."""
     while child.poll() is None:
         _pause(_POLL_S, stopping)
-        if stopping or _is_starved(config, health, started_ns):
+        _trim(run_folder / "log")
+        if stopping or _is_starved(config, run_folder / HEALTH_FILE, started_ns):
             child.terminate() if stopping else child.kill()
             try:
                 child.wait(_STOP_S)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edgex_devices.agent.archive import digest
 from edgex_devices.agent.manifest import BundledFile, Manifest
-from edgex_devices.agent.store import Reach, Store, sync_folder
+from edgex_devices.agent.store import Reach, Store, sync
 from edgex_runtime.errors import BundleError, DeployError
 
 _CHUNK = 1 << 18
@@ -69,7 +69,7 @@ def receive(store: Store, file: BundledFile, here: int, read: Read, reach: Reach
         part.unlink()
         raise BundleError(f"bundle: {file.path} arrived as other bytes than the manifest says: deploy again")
     part.rename(store.blobs / file.sha256)
-    sync_folder(store.blobs)
+    sync(store.blobs)
     reach("file-received")
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -130,7 +131,12 @@ class Process:
         self.run_folder.mkdir(exist_ok=True)
         command = [sys.executable, "-I", str(self._store.agent), "run", str(self._store.root)]
         with self._log.open("ab") as log:
-            subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", start_new_session=True)
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", start_new_session=True
+            )
+        # The supervisor writes it too, but not before somebody may want to stop it. A full disk is for it to tell.
+        with suppress(OSError):
+            self._pid_file.write_text(str(process.pid), encoding="ascii")
 
     def stop(self) -> None:
         """End the supervisor and what it runs: asked first, killed after five seconds."""
@@ -146,8 +152,7 @@ class Process:
 
     def is_active(self) -> bool:
         """Whether the supervisor runs."""
-        # It writes its number as its first act: give it the time to.
-        return _wait(lambda: self._pid() is not None, 1.0)
+        return self._pid() is not None
 
     def logs(self, lines: int) -> str:
         """From its file."""

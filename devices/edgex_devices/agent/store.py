@@ -152,7 +152,7 @@ class Store:
         else:
             self._back.replace(self.current)
         reach("link-went-back")
-        sync_folder(self.root)
+        sync(self.root)
 
     def switch(self, name: str, reach: Reach) -> None:
         """Let `current` name another release, by one rename."""
@@ -162,7 +162,7 @@ class Store:
         reach("link-made")
         new.replace(self.current)
         reach("link-switched")
-        sync_folder(self.root)
+        sync(self.root)
         reach("link-synced")
 
     def recover(self) -> bool:
@@ -176,7 +176,7 @@ class Store:
             return False
         if kept is None:
             self.current.unlink(missing_ok=True)
-            sync_folder(self.root)
+            sync(self.root)
         else:
             self.switch(kept, lambda _: None)
         return True
@@ -191,7 +191,8 @@ class Store:
                 (folder / INSTALLED).unlink(missing_ok=True)
                 shutil.rmtree(folder)
         reach("pruned-releases")
-        needed = {json.loads((folder / INSTALLED).read_bytes())["env"] for folder in _folders(self.releases)}
+        whole = [folder for folder in _folders(self.releases) if self.is_installed(folder.name)]
+        needed = {json.loads((folder / INSTALLED).read_bytes())["env"] for folder in whole}
         for folder in _folders(self.envs):
             if folder.name not in needed:
                 (folder / COMPLETE).unlink(missing_ok=True)
@@ -203,9 +204,9 @@ class Store:
         reach("pruned-files")
 
 
-def sync_folder(folder: Path) -> None:
-    """Let a rename in it survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Let a file's bytes, or the names in a folder, survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

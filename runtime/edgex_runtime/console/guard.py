@@ -67,7 +67,10 @@ class Guard:
         """Whether the page that opens a WebSocket came from where the WebSocket goes."""
         if not origin or not host:
             return False
-        parts = urlsplit(origin)
+        try:
+            parts = urlsplit(origin)
+        except ValueError:
+            return False
         return parts.scheme in ("http", "https") and parts.netloc.lower() == host.lower()
 
     def is_admitted(self, cookies: str | None) -> bool:

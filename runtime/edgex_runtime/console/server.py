@@ -4,7 +4,7 @@ import asyncio
 import logging
 import threading
 from http import HTTPStatus
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
@@ -145,14 +145,14 @@ class ConsoleServer:
                 HTTPStatus.MISDIRECTED_REQUEST,
                 "this console does not answer to that name: open it by its address, or start it with ?host=NAME",
             )
-        parts = urlsplit(request.path)
+        path, query = _split(request)
         cookies = request.headers.get_all("Cookie")
         admitted = self._guard.is_admitted("; ".join(cookies))
-        if parts.path in ("/live", "/camera"):
+        if path in ("/live", "/camera"):
             return self._answer_socket(request, hosts[0], admitted=admitted)
-        if parts.path in ("/", LOGIN):
-            return await self._answer_page(parse_qs(parts.query).get("token"), admitted=admitted)
-        return self._pages.file(parts.path)
+        if path in ("/", LOGIN):
+            return await self._answer_page(query.get("token"), admitted=admitted)
+        return self._pages.file(path)
 
     def _answer_socket(self, request: Request, host: str, *, admitted: bool) -> Response | None:
         origins = request.headers.get_all("Origin")
@@ -162,7 +162,7 @@ class ConsoleServer:
             return plain(HTTPStatus.UNAUTHORIZED, "want the token")
         if self._connections >= MAX_CONNECTIONS:
             return plain(HTTPStatus.SERVICE_UNAVAILABLE, "too many viewers")
-        if urlsplit(request.path).path == "/camera" and self._mailbox(request) is None:
+        if _split(request)[0] == "/camera" and self._mailbox(request) is None:
             return plain(HTTPStatus.NOT_FOUND, "no such camera is wanted")
         return None
 
@@ -179,7 +179,7 @@ class ConsoleServer:
         self._connections += 1
         try:
             box = self._mailbox(connection.request)
-            if urlsplit(connection.request.path).path == "/camera" and box is not None:
+            if _split(connection.request)[0] == "/camera" and box is not None:
                 await self._cameras.serve(connection, box)
             else:
                 await self._serve_viewer(connection)
@@ -207,5 +207,10 @@ class ConsoleServer:
         )
 
     def _mailbox(self, request: Request) -> Mailbox | None:
-        names = parse_qs(urlsplit(request.path).query).get("box", [""])
-        return self._mailboxes.get(names[0])
+        return self._mailboxes.get(_split(request)[1].get("box", [""])[0])
+
+
+def _split(request: Request) -> tuple[str, dict[str, list[str]]]:
+    """Path and options of a request. Not by `urlsplit`, which takes ``//x`` for a host."""
+    path, _, query = request.path.partition("?")
+    return path, parse_qs(query)

@@ -21,6 +21,9 @@ PORTS = {"rtsp": 554, "rtsps": 322}
 MAX_LINE_BYTES = 8192
 MAX_HEADERS = 64
 MAX_BODY_BYTES = 1 << 20
+KEEP_ALIVE_S = 25.0
+"""Where the camera does not say how long a session lives: RFC 2326 has 60 s."""
+KEEP_ALIVE_AGAIN_S = 1.0
 INTERLEAVED = 0x24  # "$"
 
 
@@ -57,7 +60,7 @@ class RtspSession:
         self._socket: socket.socket | None = None
         self._sequence = 0
         self._session: str | None = None
-        self._keep_alive_s = 25.0
+        self._keep_alive_s = KEEP_ALIVE_S
         self._challenges: list[str] = []
 
     def play(self) -> VideoTrack:
@@ -90,7 +93,11 @@ class RtspSession:
                 if channel == self._channel:
                     yield data
             else:
-                self._read_reply(first)
+                reply = self._read_reply(first)
+                if reply is not None and reply.code == 401:
+                    # The nonce has grown old; once more with the new one.
+                    self._challenges = reply.headers.get("www-authenticate", [])
+                    due = min(due, time.monotonic() + KEEP_ALIVE_AGAIN_S)
             if time.monotonic() >= due:
                 due = time.monotonic() + self._keep_alive_s
                 # OPTIONS keeps any camera's session; GET_PARAMETER does not. Its answer comes among the packets.
@@ -198,6 +205,6 @@ class RtspSession:
         session, _, rest = ready.header("session").partition(";")
         self._session = session.strip() or None
         seconds = re.search(r"timeout\s*=\s*([0-9]{1,5})", rest)
-        self._keep_alive_s = max(int(seconds[1]) / 2, 1.0) if seconds else 25.0
+        self._keep_alive_s = max(int(seconds[1]) / 2, 1.0) if seconds else KEEP_ALIVE_S
         channel = re.search(r"interleaved\s*=\s*([0-9]{1,3})", ready.header("transport"))
         self._channel = int(channel[1]) if channel else 0

@@ -4,6 +4,7 @@ import os
 import re
 import select
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -175,15 +176,14 @@ def _configure(capture: cv2.VideoCapture, options: WebcamOptions) -> None:
 
 
 def descriptors_of(device: Path) -> set[int]:
-    """Under which numbers this process holds a file: OpenCV does not tell its own."""
-    real = device.resolve()
+    """Under which numbers this process holds a file, as /proc tells: OpenCV does not say its own."""
+    real = str(device.resolve())
     numbers = set()
-    for link in Path("/proc/self/fd").iterdir():
-        try:
-            if link.readlink() == real:
+    for link in Path("/proc/self/fd").glob("*"):
+        # One that was closed meanwhile is not there any more.
+        with suppress(OSError):
+            if str(link.readlink()) == real:
                 numbers.add(int(link.name))
-        except OSError:
-            continue
     return numbers
 
 

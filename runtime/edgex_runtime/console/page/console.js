@@ -104,7 +104,7 @@ function refreshState() {
   const state = latest.paused && ["LIVE", "STALE", "WAITING"].includes(status.state) ? "PAUSED" : playing ? "FILE" : status.state;
   const waits = boxes.includes(source) && ["WAITING", "STALE", "RECONNECTING"].includes(state);
   const why = waits ? "no browser sends its camera: use the button below" : status.why;
-  screen.state(state, state === "PAUSED" ? "" : why, now);
+  screen.state(state, state === "PAUSED" ? "" : why, now, waits ? "No camera" : undefined);
   agePlot.show(now === null ? "–" : duration(now));
 }
 

@@ -37,8 +37,8 @@ export class Screen {
     this.find("score").textContent = picture === null ? "" : percent(picture.score);
   }
 
-  /** @param state a source's state, or one of the page's own (see WORDS). */
-  state(state, why, ageMs) {
+  /** @param state a source's state, or one of the page's own; its words may be others than those of WORDS. */
+  state(state, why, ageMs, title) {
     const stage = this.find("stage");
     if (stage.dataset.state !== state) {
       stage.dataset.state = state;
@@ -48,7 +48,7 @@ export class Screen {
     this.find("age").textContent = age;
     const [head, words] = WORDS[state] ?? ["", ""];
     const old = age && ["STALE", "RECONNECTING", "LOST", "UNREACHABLE", "PAUSED"].includes(state) ? `this picture is ${age} old` : "";
-    this.find("veil-state").textContent = head;
+    this.find("veil-state").textContent = title ?? head;
     this.find("veil-why").textContent = [why || words, old].filter(Boolean).join(" · ");
     const now = performance.now();
     if (now - this.spokenAt > SPOKEN_MS) {

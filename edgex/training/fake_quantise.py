@@ -1,0 +1,85 @@
+"""Rounding that can be learned through: what an int8 engine does to a value, with gradients for the range's ends.
+
+The gradient of a range's end is that of its step (Esser et al. 2020, arXiv:1902.08153), with the zero point in between
+(Bhalgat et al. 2020, arXiv:2004.09576).
+"""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from edgex_converters.learned import STEPS, WEIGHT_CODES
+
+
+class _Rounded(torch.autograd.Function):
+    """`activation` with its gradients; the ends' are scaled as in the paper, sec. 2.2."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, low: Tensor, high: Tensor) -> Tensor:
+        scale = (high - low) / STEPS
+        zero = torch.round(-low / scale).clamp(0, STEPS)
+        ctx.save_for_backward(x, scale, zero)
+        codes = torch.round(x / scale).add_(zero).clamp_(0, STEPS)
+        return codes.sub_(zero).mul_(scale)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        (gradient,) = gradients
+        x, scale, zero = ctx.saved_tensors
+        ratio = x / scale
+        codes = torch.round(ratio)
+        below, above = codes < -zero, codes > STEPS - zero
+        passed = gradient.masked_fill(below | above, 0.0)
+        # What the step's width moves inside the range: each value's own rounding.
+        inside = (passed * codes.sub_(ratio)).sum() / STEPS
+        share = 1 / math.sqrt(x.numel() * STEPS)
+        low = (gradient * below).sum() - inside
+        high = (gradient * above).sum() + inside
+        return passed, low * share, high * share
+
+
+def activation(x: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """`x` cut to a range and rounded to 256 levels, 0 among them.
+
+    Args:
+        x: Of any shape.
+        low: Scalar, 0 or less.
+        high: Scalar, more than `low`.
+    """
+    rounded: Tensor = _Rounded.apply(x, low, high)  # type: ignore[no-untyped-call]
+    return rounded
+
+
+def weight(values: Tensor) -> Tensor:
+    """Weights on the levels that every int8 file has room for, each output channel on its own.
+
+    Args:
+        values: (out, …). The gradient passes as if nothing had been rounded; no value is ever cut.
+    """
+    return _rounded(values, weight_steps(values).reshape(-1, *[1] * (values.ndim - 1)))
+
+
+def weight_steps(values: Tensor) -> Tensor:
+    """(out,): the step of each output channel; see `learned.weight_steps`."""
+    largest = values.detach().abs().flatten(1).amax(1)
+    return torch.where(largest > 0, largest / WEIGHT_CODES, torch.ones_like(largest))
+
+
+def bias(values: Tensor, weights: Tensor, input_step: Tensor) -> Tensor:
+    """A bias as int8 engines add it to products of codes: a whole number of products of the two steps.
+
+    It matters where one channel of many widens the input's step.
+
+    Args:
+        values: (out,)
+        weights: (out, …) of the same layer.
+        input_step: Of the layer's input, a scalar.
+    """
+    return _rounded(values, weight_steps(weights) * input_step.detach())
+
+
+def _rounded(values: Tensor, steps: Tensor) -> Tensor:
+    exact = values.detach()
+    return values + (torch.round(exact / steps) * steps - exact)

@@ -1,0 +1,67 @@
+"""`agent.pyz run`, where there is no systemd: restarts with backoff, a watchdog, a small log, a quick end."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from edgex_devices.agent.config import Health
+from edgex_devices.agent.launch import MAX_BACKOFF_S, _backoff_s, forget_starts
+
+if TYPE_CHECKING:
+    from tests.board.conftest import BoardFolder, Bundler, Deployer
+
+STRICT = Health(start_s=5, window_s=0.1, max_age_ms=500, watchdog_s=1)
+
+
+@pytest.fixture
+def running(board: "BoardFolder", make_light: "Bundler", deploy_to: "Deployer") -> "BoardFolder":
+    assert deploy_to(board, make_light("a", health=STRICT)).outcome == "deployed"
+    return board
+
+
+def eventually(condition: Callable[[], bool], seconds: float = 15) -> bool:
+    until = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def test_an_app_that_hangs_is_killed_and_started_again(running: "BoardFolder") -> None:
+    pid = running.health()["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    assert eventually(lambda: running.health()["pid"] != pid)
+
+
+def test_an_app_that_dies_is_started_again(running: "BoardFolder") -> None:
+    pid = running.health()["pid"]
+    os.kill(pid, signal.SIGKILL)
+    assert eventually(lambda: running.health()["pid"] != pid)
+
+
+def test_ends_within_two_seconds_and_leaves_nothing_behind(running: "BoardFolder") -> None:
+    pid = running.health()["pid"]
+    started = time.monotonic()
+    running.stop()
+    assert time.monotonic() - started < 2
+    assert eventually(lambda: not Path(f"/proc/{pid}").exists())
+
+
+def test_its_log_stays_small(running: "BoardFolder") -> None:
+    log = running.root / "run" / "log"
+    with log.open("ab") as file:
+        file.write(b"line\n" * 300_000)
+    assert eventually(lambda: log.stat().st_size < 1 << 20)
+
+
+def test_starts_in_quick_succession_wait_ever_longer(tmp_path: Path) -> None:
+    waits = [_backoff_s(tmp_path) for _ in range(9)]
+    assert waits == [0, 1, 2, 4, 8, 16, 32, MAX_BACKOFF_S, MAX_BACKOFF_S]
+    forget_starts(tmp_path)
+    assert _backoff_s(tmp_path) == 0
