@@ -13,7 +13,7 @@ import multiprocessing
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -26,15 +26,22 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from edgex_runtime.engines.engine import EngineInfo
 from edgex_runtime.live import LiveOptions, run_live
-from edgex_runtime.predictions import Prediction, Score, Timing
+from edgex_runtime.predictions import Prediction, Prepared, Score, Timing
 from edgex_runtime.sources.registry import open_source
+from edgex_runtime.spec import InputSpec, ModelSpec, Resize
 
 FPS = 30
 INFERENCE_S = 3 / FPS
 BITS = 32
 WARM_UP_S = 5.0
 SERVER = Path(__file__).resolve().parents[1] / "tests" / "live" / "servers" / "rtsp_server.py"
+
+SPEC = ModelSpec(
+    name="clock", labels=("picture", "none"), input=InputSpec(height=8, width=8), resize=Resize(mode="stretch")
+)
+INFO = EngineInfo(name="clock", version="1", device="cpu")
 
 
 @dataclass
@@ -44,9 +51,18 @@ class SlowModel:
     moments_s: list[float] = field(default_factory=list)
     ages_ms: list[float] = field(default_factory=list)
     inferences_ms: list[float] = field(default_factory=list)
+    spec: ModelSpec = SPEC
+    info: EngineInfo = INFO
 
-    def predict(self, image: NDArray[np.uint8]) -> Prediction:
+    def prepare(self, image: NDArray[np.uint8]) -> Prepared:
+        """Keep the picture as it is."""
+        return Prepared(tensor=image, preprocess_ms=0.0)
+
+    def classify(self, prepared: Sequence[Prepared]) -> list[Prediction]:
         """Wait as long as an inference takes, and note the picture's age."""
+        return [self._classify(np.asarray(one.tensor, dtype=np.uint8)) for one in prepared]
+
+    def _classify(self, image: NDArray[np.uint8]) -> Prediction:
         started = time.monotonic()
         time.sleep(INFERENCE_S)
         now_ns = time.monotonic_ns()

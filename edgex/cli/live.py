@@ -107,11 +107,27 @@ class SecondsType(click.ParamType[float]):
 
 
 SHARE = click.FloatRange(0, 1)
+STDIN = "-?"
 
 
-@click.command(epilog="Exit codes: 6 the device is not there, 7 the camera is not there or was lost, 130 Ctrl-C.")
+class LiveCommand(click.Command):
+    """Takes `-?size=640x480`, raw pictures on stdin, for the source that it is; to click it looks like an option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """With a blank before it, which `as_typed` takes off again."""
+        return super().parse_args(ctx, [f" {arg}" if arg.startswith(STDIN) else arg for arg in args])
+
+
+def as_typed(_: click.Context, __: click.Parameter, sources: tuple[str, ...]) -> tuple[str, ...]:
+    """The sources without what `LiveCommand` put before them."""
+    return tuple(one[1:] if one.startswith(f" {STDIN}") else one for one in sources)
+
+
+@click.command(
+    cls=LiveCommand, epilog="Exit codes: 6 the device is not there, 7 the camera is not there or was lost, 130 Ctrl-C."
+)
 @click.argument("model", type=click.Path())
-@click.argument("source", nargs=-1)
+@click.argument("source", nargs=-1, callback=as_typed)
 @click.option("--also", multiple=True, metavar="MODEL", help="Another model to load, for the console to switch to.")
 @click.option(
     "--out", "-o", multiple=True, metavar="URI", help="Where results go, more than once if wanted: see below."
@@ -180,10 +196,11 @@ def run(config: LiveConfig) -> int:
     options, control = config.options(), Control()
     signals: list[int] = []
     with ExitStack() as stack:
-        models = open_models(config, stack)
+        with leave_on_sigterm():
+            models = open_models(config, stack)
+            inputs = open_inputs(config.sources)
+            sinks = open_sinks(config.sinks, inputs, models, control)
         stack.enter_context(stop_on_signals(control, signals))
-        inputs = open_inputs(config.sources)
-        sinks = open_sinks(config.sinks, inputs, models, control)
         names = ", ".join(given.info.name for given in inputs)
         info = models.info
         click.echo(f"{models.spec.name} by {info.name} {info.version} on {info.device}; {names}", err=True)
@@ -191,9 +208,9 @@ def run(config: LiveConfig) -> int:
         try:
             run_live(models, inputs, sinks, options, hooks)
         except BrokenPipeError:
-            # Whoever read stdout has left (`edgex live … --json | head`), which is one way to end a run. Nothing is
-            # left to be said there, at the interpreter's exit either; click would make it exit code 1.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            # Whoever read stdout has left (`edgex live … --json | head`), which is one way to end a run; click would
+            # make it exit code 1.
+            leave_stdout()
     return EXIT_INTERRUPTED if signal.SIGINT in signals else 0
 
 
@@ -278,6 +295,16 @@ def open_sinks(
 
 
 @contextmanager
+def leave_on_sigterm() -> Iterator[None]:
+    """Before the run begins SIGTERM ends the command at once, as Ctrl-C does, and what is open already is closed."""
+    previous = signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+@contextmanager
 def stop_on_signals(control: "Control", signals: list[int]) -> Iterator[None]:
     """Let SIGINT and SIGTERM end the run between two frames; a second one ends it at once.
 
@@ -316,8 +343,19 @@ def print_summary(summary: "LiveSummary", *, sinks: "Sequence[QueuedSink]", as_j
             "state": summary.state.value,
             "sinks": [to_plain(one) for one in figures],
         }
-        sys.stdout.write(json.dumps(line) + "\n")
-        sys.stdout.flush()
+        try:
+            sys.stdout.write(json.dumps(line) + "\n")
+            sys.stdout.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            leave_stdout()
+            raise BadInputError(f"stdout: cannot be written any more: {error}") from error
+
+
+def leave_stdout() -> None:
+    """Nothing can be said there any more, by the interpreter at its exit either."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def is_lossy(figures: "SinkFigures") -> bool:

@@ -1,4 +1,4 @@
-"""What may be shown of a source's address: everything but the user, the password and what looks like a secret."""
+"""What may be shown of an address, a source's or a sink's: all but user, password and what looks like a secret."""
 
 import re
 from collections.abc import Iterable
@@ -29,10 +29,11 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(//)?")
 
 
 def shown(uri: str) -> str:
-    """Rewrite what a user typed as a source so that it may stand in a message, a log, a page or a metric.
+    """Rewrite what a user typed as a source or a sink so that it may stand in a message, a log, a page or a metric.
 
     A password may hold any character, also those that end a host's name, so all that stands before the last ``@`` is
-    hidden. Of a GStreamer pipeline only the first element is told: any of its properties may be a secret.
+    hidden. Of a GStreamer pipeline only the first element is told: any of its properties may be a secret. Of a webhook
+    only the host is: whoever knows the path may post.
 
     >>> shown("rtsp://admin:p@ss/word@10.0.0.7:554/1")
     'rtsp://***@10.0.0.7:554/1'
@@ -40,18 +41,28 @@ def shown(uri: str) -> str:
     'http://camera/video.mjpg?token=***&size=2#timeout=5s'
     >>> shown("gst:rtspsrc location=rtsp://camera/1 user-pw=s3cret ! decodebin")
     'gst:rtspsrc …'
+    >>> shown("webhook+https://me:password@hooks.example/T0/B0/XXXX?code=1")
+    'webhook+https://hooks.example/…'
     """
     if re.match(r"gst:", uri, re.IGNORECASE):
         element = re.match(r"\s*([a-z0-9_]*)", uri[4:])
         return f"gst:{element[1] if element else ''} …"
     scheme = _SCHEME.match(uri)
     head, rest = (scheme[0], uri[scheme.end() :]) if scheme else ("", uri)
+    if head.lower().startswith("webhook+"):
+        return head + _host_alone(rest)
     user, at, place = rest.rpartition("@")
     # Without a scheme and a colon it is a file, whose name may hold any @.
     if at and (scheme or ":" in user):
         # `user:password@host` without its scheme looks as if it had one.
         return (head if head.endswith("//") else "") + HIDDEN + at + _without_secret_values(place, bare=True)
     return head + _without_secret_values(rest, bare=False)
+
+
+def _host_alone(rest: str) -> str:
+    host, path = re.match(r"([^/?#]*)(.*)", rest, re.DOTALL).groups()  # type: ignore[union-attr]  # matches anything
+    # An @ behind the host: of the path, or of a password that was not written as a URI wants it. Which one is unknown.
+    return "…" if "@" in path else host.rpartition("@")[2] + ("/…" if path.strip("/") else path)
 
 
 def scrub(text: str, command: Iterable[str] = ()) -> str:

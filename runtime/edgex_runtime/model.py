@@ -27,8 +27,7 @@ from edgex_runtime.spec import ModelSpec
 if TYPE_CHECKING:
     from PIL import Image
 
-    from edgex_runtime.sources.source import Source
-    from edgex_runtime.stream import Stream
+    from edgex_runtime.stream import Stream, Watchable
 
     ImageLike = str | PathLike[str] | bytes | Image.Image | NDArray[np.generic]
 
@@ -171,11 +170,11 @@ class Model:
         grey = np.full((self._spec.input.height, self._spec.input.width, 3), 127, dtype=np.uint8)
         self.logits([grey])
 
-    def stream(self, source: "str | Source | Sequence[str | Source]", **options: Any) -> "Stream":
+    def stream(self, source: "Watchable | Sequence[Watchable]", **options: Any) -> "Stream":
         """Classify what a camera, a video or a folder shows, or several of them, result by result.
 
         Args:
-            source: What `open_source` takes, an open source, or a list of them, whose frames take turns.
+            source: What `edgex live` takes, a path, a webcam's number, an open source; or several, which take turns.
             options: `LiveOptions`: ``max_frames``, ``duration_s``, ``reconnect_s``, ``answers``, ``motion``.
 
         Raises:

@@ -3,12 +3,16 @@
 import asyncio
 import threading
 from collections.abc import Sequence
+from os import PathLike, fspath
 from types import TracebackType
 
 from edgex_runtime.control import Classifier, Control
 from edgex_runtime.live import Hooks, LiveOptions, open_inputs, run_results
 from edgex_runtime.sinks.sink import LiveResult
 from edgex_runtime.sources.source import Source
+
+Watchable = str | int | PathLike[str] | Source
+"""An open source, or what names one: an address, a path, a webcam's number."""
 
 
 class Stream:
@@ -19,7 +23,7 @@ class Stream:
     Leaving the loop and losing the stream closes the source; so does `close`, and `with` calls it.
     """
 
-    def __init__(self, model: Classifier, sources: str | Source | Sequence[str | Source], options: LiveOptions) -> None:
+    def __init__(self, model: Classifier, sources: Watchable | Sequence[Watchable], options: LiveOptions) -> None:
         """Open the sources.
 
         Raises:
@@ -28,7 +32,8 @@ class Stream:
         """
         # A str is a sequence of str, too.
         single = isinstance(sources, str) or not isinstance(sources, Sequence)
-        self._inputs = open_inputs([sources] if single else sources)  # type: ignore[list-item,arg-type]
+        watched: Sequence[Watchable] = [sources] if single else sources  # type: ignore[list-item,assignment]
+        self._inputs = open_inputs([_as_typed(one) for one in watched])
         self._control = Control()
         self._turn = threading.Lock()
         self._results = run_results(model, self._inputs, options, Hooks(control=self._control))
@@ -87,3 +92,10 @@ class Stream:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await asyncio.to_thread(self.close)
+
+
+def _as_typed(source: Watchable) -> str | Source:
+    """What `edgex live` would be given for it."""
+    if isinstance(source, int):
+        return str(source)
+    return fspath(source) if isinstance(source, PathLike) else source

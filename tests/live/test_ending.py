@@ -2,6 +2,7 @@
 
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -87,4 +88,22 @@ def test_a_signal_ends_a_run_whose_source_waits(model_file: Path, source: Callab
             killer.join()
     assert took_s < ENDS_WITHIN_S, stderr
     assert '"kind": "summary"' in stdout
+    assert "Traceback" not in stderr
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
+def test_a_signal_ends_a_command_whose_camera_does_not_answer(model_file: Path, number: int, code: int) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as camera:
+        camera.settimeout(TIMEOUT_S)
+        uri = f"rtsp://me:s3cret@127.0.0.1:{camera.getsockname()[1]}/1#timeout=50s"
+        command = [sys.executable, "-m", "edgex", "live", str(model_file), uri, "--engine", "fake"]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+            connection, _ = camera.accept()
+            with connection:
+                started = time.monotonic()
+                process.send_signal(number)
+                _, stderr = process.communicate(timeout=TIMEOUT_S)
+                took_s = time.monotonic() - started
+    assert took_s < ENDS_WITHIN_S, stderr
+    assert process.returncode == code, stderr
     assert "Traceback" not in stderr

@@ -115,6 +115,16 @@ def test_a_reader_who_leaves_ends_the_run_quietly(model_file: Path) -> None:
     assert "Traceback" not in stderr
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="wants Linux's /dev/full")
+def test_a_full_disk_behind_stdout_is_told_once(model_file: Path) -> None:
+    command = [*EDGEX, str(model_file), "test://shapes?size=64x48&fps=100", "--engine", "fake", "--json"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=TIMEOUT_S, check=False)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.count("No space left on device") == 1
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.skipif(os.path.exists("/dev/video9"), reason="this machine has ten cameras")  # noqa: PTH110
 def test_without_a_camera_the_exit_code_says_that_the_source_is_not_there(
     live: Callable[..., subprocess.CompletedProcess[str]],
@@ -164,6 +174,14 @@ def test_a_folder_is_shown_line_by_line_and_its_unreadable_pictures_are_counted(
     assert "a.png" in done.stderr
     assert "not read" in done.stderr
     assert "1 could not be read" in done.stderr
+
+
+def test_raw_pictures_on_stdin_are_a_source_as_the_help_says(model_file: Path) -> None:
+    command = [*EDGEX, str(model_file), "-?size=32x24", "--engine", "fake", "--json"]
+    done = subprocess.run(command, input=bytes(32 * 24 * 3 * 4), capture_output=True, timeout=TIMEOUT_S, check=False)
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [line["index"] for line in lines if line["kind"] == "frame"] == [0, 1, 2, 3]
 
 
 def test_several_sources_take_turns_and_calm_answers_are_told(

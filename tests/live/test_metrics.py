@@ -3,12 +3,15 @@
 import socket
 import time
 import urllib.request
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse
 
+from edgex_runtime.control import Classifier, ModelChoice
+from edgex_runtime.engines.engine import EngineInfo
 from edgex_runtime.errors import BadInputError
 from edgex_runtime.freshness import State
 from edgex_runtime.sinks.fake import FakeSink
@@ -71,13 +74,26 @@ def settle(queued: QueuedSink, count: int) -> None:
         time.sleep(0.005)
 
 
+def test_the_model_that_is_told_is_the_one_in_use(make_model: Callable[..., Classifier]) -> None:
+    big = make_model(info=EngineInfo(name="fake", version="1", device="npu"))
+    models = ModelChoice({"small": make_model(), "big": big})
+    port = free_port()
+    sink = open_sink(f"metrics://127.0.0.1:{port}", Surroundings(source=CAMERA, models=models))
+    told = []
+    for name in ("small", "big"):
+        models.select(name)
+        told += [dict(labels) for metric, labels in ask(port) if metric == "edgex_model_info"]
+    sink.close()
+    assert [labels["device"] for labels in told] == ["cpu", "npu"]
+
+
 def test_frames_ages_states_and_reconnects_are_counted_for_each_source() -> None:
     port = free_port()
     sink, _ = open_it(port)
     results = [
         RESULT,
         replace(RESULT, dropped=3, age_ms=700.0),
-        replace(RESULT, dropped=5, label=None, score=None, times=None, age_ms=None, error="broken"),
+        replace(RESULT, dropped=5, label=None, score=None, times=None, age_ms=900.0, error="broken"),
         replace(RESULT, dropped=5, reused=True, events=(Event(kind="appeared", label="cat"),)),
         replace(RESULT, index=None, label=None, state=State.RECONNECTING, dropped=5),
         replace(RESULT, index=None, label=None, state=State.RECONNECTING, dropped=5),
@@ -147,7 +163,7 @@ def test_labels_hold_no_credentials_and_are_bounded() -> None:
     text = get(port)
     sink.close()
     assert "sesame" not in text
-    assert 'source="rtsp://10.0.0.7/1"' in text
+    assert 'source="rtsp://***@10.0.0.7/1?token=***"' in text
     assert 'source="others"' in text
     assert "class 7" not in text
     assert text.count("edgex_frames_total{") == 101

@@ -286,4 +286,4 @@ def test_an_address_keeps_its_password_out_of_sight() -> None:
     assert (address.host, address.port, address.path, address.options) == ("::1", 1884, "/hall", {"every": 3.0})
     assert (address.username, address.password) == ("me", "p@ss/word")
     assert "word" not in repr(address)
-    assert address.shown == "mqtt://[::1]:1884/hall"
+    assert address.shown == "mqtt://***@[::1]:1884/hall?every=3"

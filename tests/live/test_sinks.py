@@ -3,9 +3,10 @@
 import io
 import json
 import re
+import resource
 import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import cv2
@@ -18,11 +19,14 @@ from edgex_runtime.freshness import State
 from edgex_runtime.predictions import Score
 from edgex_runtime.sinks.annotate import Annotator
 from edgex_runtime.sinks.fake import FakeSink
+from edgex_runtime.sinks.jsonl import to_line
 from edgex_runtime.sinks.lettering import Lettering, OpenCvPen, Pen, PillowPen
+from edgex_runtime.sinks.queued import SinkFigures
 from edgex_runtime.sinks.registry import SINKS, Surroundings, open_sink
 from edgex_runtime.sinks.sink import Event, LiveResult, Sink, StageTimes
 from edgex_runtime.sinks.terminal import TerminalSink
 from edgex_runtime.sources.source import Frame, SourceInfo
+from edgex_runtime.summary import LiveSummary
 
 FILE = SourceInfo(name="film.mp4", live=False, fps=12.5)
 LIVE = SourceInfo(name="camera", live=True, fps=10.0)
@@ -211,6 +215,35 @@ def test_a_video_of_several_films_is_refused(tmp_path: Path) -> None:
         open_sink(str(tmp_path / "out.avi"), Surroundings(source=FILE, sources=(FILE, LIVE)))
 
 
+def test_a_video_ends_before_the_disk_is_full_and_plays(
+    tmp_path: Path, frame: MakeFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "out.mp4"
+    sink = open_sink(str(path), surroundings(FILE))
+    for index in range(5):
+        sink.write(frame(index, size=(160, 120)), RESULT)
+    monkeypatch.setattr("edgex_runtime.sinks.video.ROOM_BYTES", 1 << 60)
+    with pytest.raises(BadInputError, match="left on the disk"):
+        sink.write(frame(5, size=(160, 120)), RESULT)
+    sink.close()
+    assert len(video_frames(path)) == 5
+
+
+def test_a_video_that_the_disk_did_not_take_is_no_video(tmp_path: Path, frame: MakeFrame) -> None:
+    path = tmp_path / "out.avi"
+    sink = open_sink(str(path), surroundings(FILE))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 14, before[1]))
+    try:
+        for index in range(20):
+            sink.write(frame(index, size=(160, 120)), RESULT)
+        with pytest.raises(BadInputError, match="File too large"):
+            sink.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not path.exists()
+
+
 def test_a_video_without_a_picture_is_not_made(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     sink = open_sink(str(tmp_path / "out.mp4"), surroundings(LIVE))
     sink.write(None, STALE)
@@ -255,6 +288,14 @@ def test_the_page_of_sinks_names_every_one() -> None:
     page = (Path(__file__).resolve().parents[2] / "docs" / "sinks.md").read_text(encoding="utf-8")
     schemes = [f"{key}://" if key.isidentifier() or "+" in key else key for key in SINKS]
     assert [scheme for scheme in schemes if scheme not in page] == []
+
+
+def test_the_page_of_sinks_explains_every_field_of_a_line() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "sinks.md").read_text(encoding="utf-8")
+    line = json.loads(to_line(RESULT))
+    summary = {one.name for one in (*fields(LiveSummary), *fields(SinkFigures))} - {"name"}
+    wanted = {*line, *line["times"], *summary}
+    assert [name for name in sorted(wanted) if f"`{name}`" not in page and f'"{name}"' not in page] == []
 
 
 @pytest.mark.parametrize("background", [0, 128, 255])

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from edgex_runtime.clock import FakeClock, SystemClock
 from edgex_runtime.errors import BadInputError, EdgexError, SourceLostError
+from edgex_runtime.sources import pattern
 from edgex_runtime.sources.fake import FakeSource
 from edgex_runtime.sources.options import parse_options
 from edgex_runtime.sources.pattern import OPTIONS, SHAPES, open_pattern
@@ -246,7 +247,6 @@ def test_the_pattern_shows_each_shape() -> None:
         ("test://shapes?drop=5", "such as 5%"),
         ("test://shapes?freeze=3", "with its unit"),
         ("tset://shapes", "did you mean 'test'"),
-        ("browser://", "not in this version"),
         ("csi://0", "want a Raspberry Pi or an NVIDIA Jetson"),
         ("csi://x", "as in csi://0"),
         ("gst:", "want a pipeline"),
@@ -263,6 +263,23 @@ def test_the_pattern_shows_each_shape() -> None:
 def test_what_cannot_be_opened_is_refused_with_the_nearest_that_can(uri: str, message: str) -> None:
     with pytest.raises(BadInputError, match=message):
         open_source(uri)
+
+
+def test_the_test_cameras_first_picture_is_not_as_old_as_its_paper(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = FakeClock()
+    draw = pattern._draw_paper
+
+    def draw_slowly(*args: object) -> object:
+        clock.sleep(3)
+        return draw(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(pattern, "_draw_paper", draw_slowly)
+    source = open_pattern("test://shapes?size=64x48&fps=30", clock)
+    first, second = source.read(), source.read()
+    assert isinstance(first, Frame)
+    assert isinstance(second, Frame)
+    assert (first.index, second.index) == (0, 1)
+    assert clock.now_ns() - second.captured_ns == 0
 
 
 SECRET = "admin:s3cret@x?password=s3cret"

@@ -93,6 +93,13 @@ def test_several_sources_come_in_one_stream(model: Classifier, bar_video: Callab
         )
 
 
+def test_a_path_and_a_webcams_number_name_a_source(model: Classifier, bar_video: Callable[..., Path]) -> None:
+    with Stream(model, bar_video(frames=4), LiveOptions()) as results:
+        assert [result.index for result in results] == [0, 1, 2, 3]
+    with pytest.raises(SourceLostError, match="/dev/video97"):
+        Stream(model, 97, LiveOptions())
+
+
 def test_a_source_that_cannot_be_opened_closes_those_before_it(model: Classifier, frame: Callable[..., Frame]) -> None:
     source = FakeSource([frame(0)], SourceInfo(name="film", live=False, fps=30.0))
     with pytest.raises(BadInputError, match="no such file"):

@@ -60,3 +60,16 @@ def test_another_programs_message_loses_its_addresses_secrets(secret: str) -> No
     message = f"Could not open location=rtsp://admin:{secret}@camera/1 for reading"
     assert secret not in scrub(message)
     assert scrub("no element here") == "no element here"
+
+
+@settings(derandomize=True, max_examples=200, deadline=None)
+@given(SECRETS, SECRETS)
+def test_of_a_webhook_only_the_host_is_shown(password: str, path: str) -> None:
+    text = shown(f"webhook+https://me:{password}@hooks.example:8443/{path}?code={path}#secret-file=/x")
+    assert text in ("webhook+https://hooks.example:8443/…", "webhook+https://…")
+
+
+@settings(derandomize=True, max_examples=200, deadline=None)
+@given(SECRETS)
+def test_a_brokers_password_is_not_shown_whatever_characters_it_holds(password: str) -> None:
+    assert shown(f"mqtts://me:{password}@broker/hall") == "mqtts://***@broker/hall"

@@ -1,15 +1,13 @@
 """What a user types for a sink on the network: `scheme://user:password@host:port/path?option=value`."""
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from edgex_runtime.address import shown
 from edgex_runtime.errors import BadInputError
 from edgex_runtime.sources.options import parse_options
-
-HOST_PORT = re.compile(r"(\[[0-9a-fA-F:.%]+\]|[^:\[\]]+)(:[0-9]*)?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,57 +46,30 @@ def parse_address(uri: str, *, port: int, known: Mapping[str, Callable[[str], ob
     Raises:
         BadInputError: If it has no host, no such port, or an option that is not known.
     """
-    shown = without_secrets(uri)
+    # What stands behind a # has no meaning here, and may be a secret.
+    where = shown(uri).partition("#")[0]
     try:
         parts = urlsplit(uri)
         typed = parts.port
     except ValueError:
         # Its words may hold a part of the password.
         raise BadInputError(
-            f"{shown}: want HOST:PORT with a port of 1 to 65535; in a password write / ? # as %2F %3F %23"
+            f"{where}: want HOST:PORT with a port of 1 to 65535; in a password write / ? # as %2F %3F %23"
         ) from None
     if not parts.hostname:
-        raise BadInputError(f"{shown}: want {parts.scheme}://HOST, found no host")
+        raise BadInputError(f"{where}: want {parts.scheme}://HOST, found no host")
     if parts.fragment:
-        raise BadInputError(f"{shown}: a # ends what a URI can say here: write it as %23")
+        raise BadInputError(f"{where}: a # ends what a URI can say here: write it as %23")
     return Address(
         scheme=parts.scheme,
         host=parts.hostname,
         port=port if typed is None else typed,
         path=unquote(parts.path),
-        options=parse_options(parts.query, known, where=shown),
-        shown=shown,
+        options=parse_options(parts.query, known, where=where),
+        shown=where,
         username=_decoded(parts, "username"),
         password=_decoded(parts, "password"),
     )
-
-
-def without_secrets(uri: str) -> str:
-    """Leave out the user, the password and the options, where secrets stand.
-
-    >>> without_secrets("mqtts://me:pass@word@broker:8883/hall?secret=abc#x")
-    'mqtts://broker:8883/hall'
-    >>> without_secrets("mqtt://me:pass?word@broker/hall")
-    'mqtt://broker/hall'
-    >>> without_secrets("webhook+https://hooks.example/T0/B0/XXXX")
-    'webhook+https://hooks.example/…'
-    >>> without_secrets("mqtt://me:123#word@broker/hall")
-    'mqtt://broker/hall'
-    >>> without_secrets("out.jsonl")
-    'out.jsonl'
-    """
-    scheme = re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", uri)
-    if scheme is None:
-        return uri
-    rest = uri[scheme.end() :]
-    typed = re.split(r"[/?#]", rest)[0]
-    # Also where a password was not written as a URI wants it: `me:pass/word@broker`, `me:123#word@broker`.
-    if not HOST_PORT.fullmatch(typed.rpartition("@")[2]) or (":" in typed and "@" not in typed):
-        rest = rest.rpartition("@")[2]
-    authority, slash, path = re.split(r"[?#]", rest)[0].partition("/")
-    # Of a webhook the path is the secret: whoever knows it may post.
-    path = "…" if path and scheme[0].startswith("webhook+") else path
-    return f"{scheme[0]}{authority.rpartition('@')[2]}{slash}{path}"
 
 
 def read_secret(path: object) -> str | None:

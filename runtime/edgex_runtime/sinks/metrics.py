@@ -11,12 +11,14 @@ from collections.abc import Iterable, Sequence
 from http.server import ThreadingHTTPServer
 from ipaddress import ip_address
 
-from prometheus_client import CollectorRegistry, Counter, Enum, Gauge, Histogram, Info, MetricsHandler
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client import CollectorRegistry, Counter, Enum, Gauge, Histogram, MetricsHandler
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 
+from edgex_runtime.address import shown
+from edgex_runtime.control import Classifier
 from edgex_runtime.errors import BadInputError
 from edgex_runtime.freshness import State
-from edgex_runtime.sinks.address import Address, parse_address, without_secrets
+from edgex_runtime.sinks.address import Address, parse_address
 from edgex_runtime.sinks.queued import QueuedSink
 from edgex_runtime.sinks.registry import Surroundings
 from edgex_runtime.sinks.sink import LiveResult
@@ -36,11 +38,12 @@ OTHERS = "others"
 class Meters:
     """A run's figures as Prometheus's own objects; `read` by any thread."""
 
-    def __init__(self, queues: Sequence[QueuedSink]) -> None:
+    def __init__(self, queues: Sequence[QueuedSink], model: Classifier | None = None) -> None:
         """Register all.
 
         Args:
             queues: The run's sinks; ones that are added later are shown too.
+            model: What classifies; of several, the one in use when the figures are asked for.
         """
         self.registry = registry = CollectorRegistry()
         self._frames = Counter(
@@ -73,17 +76,14 @@ class Meters:
         self._result_time = Gauge(
             "edgex_last_result_timestamp_seconds", "When it was, in Unix time.", ["source"], registry=registry
         )
-        self._model = Info("edgex_model", "What classifies.", registry=registry)
         self.registry.register(_SinkCollector(queues))
+        if model is not None:
+            self.registry.register(_ModelCollector(model))
         self._tracks: dict[str, _Track] = {}
-
-    def describe(self, *, name: str, engine: str, device: str) -> None:
-        """Say what classifies."""
-        self._model.info({"name": name, "engine": engine, "device": device})
 
     def count(self, result: LiveResult) -> None:
         """Add one result."""
-        source = without_secrets(result.source)
+        source = shown(result.source)
         if source not in self._tracks and len(self._tracks) >= MAX_SOURCES:
             source = OTHERS
         track = self._tracks.setdefault(source, _Track())
@@ -99,7 +99,8 @@ class Meters:
         outcome = "failed" if result.label is None else "reused" if result.reused else "classified"
         self._frames.labels(source, outcome).inc()
         self._result_time.labels(source).set_to_current_time()
-        if result.age_ms is not None:
+        # What could not be read has none: its result tells the age of the frame before.
+        if result.age_ms is not None and result.label is not None:
             self._age.labels(source).observe(result.age_ms / 1e3)
         if result.times is not None and not result.reused:
             self._inference.labels(source, result.model).observe(result.times.inference_ms / 1e3)
@@ -145,6 +146,18 @@ class _SinkCollector:
         return [written, dropped, median]
 
 
+class _ModelCollector:
+    """The model in use, looked up when it is asked for: a console may have switched to another."""
+
+    def __init__(self, model: Classifier) -> None:
+        self._model = model
+
+    def collect(self) -> Iterable[Metric]:
+        info = self._model.info
+        value = {"name": self._model.spec.name, "engine": info.name, "device": info.device}
+        return [InfoMetricFamily("edgex_model", "What classifies.", value=value)]
+
+
 class MetricsSink:
     """Counts, and answers Prometheus from threads of its own."""
 
@@ -187,10 +200,7 @@ def open_metrics(uri: str, surroundings: Surroundings) -> MetricsSink:
     # A URI of the form scheme://:port has no host, and a socket without one would be open to everybody.
     uri = uri.replace("metrics://:", f"metrics://{LOOPBACK}:", 1)
     address = parse_address(uri, port=PORT, known={})
-    meters = Meters(surroundings.queues)
-    models = surroundings.models
-    if models is not None:
-        meters.describe(name=models.spec.name, engine=models.info.name, device=models.info.device)
+    meters = Meters(surroundings.queues, surroundings.models)
     return MetricsSink(meters, _listen(address, meters.registry))
 
 

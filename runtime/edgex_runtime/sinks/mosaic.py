@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgex_runtime.sinks.address import without_secrets
+from edgex_runtime.address import shown
 from edgex_runtime.sinks.sink import LiveResult
 from edgex_runtime.sources.source import Frame
 
@@ -65,7 +65,7 @@ class Mosaic:
 
     def title(self, result: LiveResult) -> str:
         """What to write above the source's picture: its name, where there are several."""
-        return without_secrets(result.source) if self._several else ""
+        return shown(result.source) if self._several else ""
 
     def put(self, source: str, drawn: Image) -> Image:
         """Put a source's picture into its place.

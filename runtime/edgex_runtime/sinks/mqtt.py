@@ -12,8 +12,9 @@ from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
 
+from edgex_runtime.address import shown
 from edgex_runtime.errors import BadInputError
-from edgex_runtime.sinks.address import Address, parse_address, read_secret, without_secrets
+from edgex_runtime.sinks.address import Address, parse_address, read_secret
 from edgex_runtime.sinks.broker import Broker, Message
 from edgex_runtime.sinks.homeassistant import Device, Topics, discovery
 from edgex_runtime.sinks.pacing import Novelty, Pace
@@ -113,15 +114,15 @@ class MqttSink:
     def _introduce(self, name: str) -> "_Source":
         """Give a source its topics, and tell Home Assistant of it."""
         options = self._options
-        slug = _slug(without_secrets(name))
+        slug = _slug(shown(name))
         taken = {source.slug for source in self._sources.values()}
         while slug in taken:
             slug += "_"
         base = f"{options.topic}/{slug}" if options.several else options.topic
         topics = Topics(availability=f"{options.topic}/availability", result=f"{base}/result", event=f"{base}/event")
         if options.prefix is not None:
-            shown = f"{options.name} {without_secrets(name)}" if options.several else options.name
-            device = Device(id=f"edgex_{_slug(base)}", name=shown, model=options.model, version=version("edgex"))
+            called = f"{options.name} {shown(name)}" if options.several else options.name
+            device = Device(id=f"edgex_{_slug(base)}", name=called, model=options.model, version=version("edgex"))
             for topic, config in discovery(device, topics, options.prefix):
                 self._broker.keep(Message(topic=topic, payload=_to_json(config), retain=True))
         return _Source(topics, slug, Novelty(options.pace))
@@ -147,7 +148,7 @@ class _Source:
 
 def _common(result: LiveResult) -> dict[str, object]:
     now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-    return {"state": result.state.value, "source": without_secrets(result.source), "model": result.model, "at": now}
+    return {"state": result.state.value, "source": shown(result.source), "model": result.model, "at": now}
 
 
 def _to_json(data: object) -> str:

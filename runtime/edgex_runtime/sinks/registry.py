@@ -9,9 +9,9 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TextIO
 
+from edgex_runtime.address import shown
 from edgex_runtime.control import Control, ModelChoice
 from edgex_runtime.errors import BadInputError, MissingExtraError
-from edgex_runtime.sinks.address import without_secrets
 from edgex_runtime.sinks.queued import QueuedSink, QueueOptions
 from edgex_runtime.sinks.sink import Sink
 from edgex_runtime.sources.options import nearest
@@ -120,14 +120,15 @@ def open_sink(uri: str, surroundings: Surroundings) -> Sink:
         MissingExtraError: If the packages that it needs are not installed.
     """
     key = _key(uri)
-    shown = without_secrets(uri) or repr(uri)
     plugins = {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
     if key in SINKS:
         opener = _load(key, SINKS[key])
     elif key in plugins:
         opener = plugins[key].load()
     else:
-        raise BadInputError(f"{shown}: unknown kind of sink {key!r}; {nearest(key, {**SINKS, **plugins})}")
+        raise BadInputError(
+            f"{shown(uri) or repr(uri)}: unknown kind of sink {key!r}; {nearest(key, {**SINKS, **plugins})}"
+        )
     return opener(uri, surroundings)
 
 
@@ -151,7 +152,7 @@ def open_queued(uri: str, surroundings: Surroundings) -> QueuedSink:
         patient=row.lossless and key.startswith("."),
         urgent=lambda: surroundings.control.is_stopped,
     )
-    queued = QueuedSink(open_sink(uri, surroundings), name=without_secrets(uri), options=options)
+    queued = QueuedSink(open_sink(uri, surroundings), name=shown(uri), options=options)
     surroundings.queues.append(queued)
     return queued
 

@@ -12,6 +12,7 @@ import logging
 import math
 import os
 import secrets
+import shutil
 from pathlib import Path
 
 import cv2
@@ -31,6 +32,8 @@ CODECS = {".mp4": "mp4v", ".webm": "VP80", ".avi": "MJPG"}
 # A repeated picture costs an encoding too: of a live source, a slow codec gets half of them.
 LIVE_FPS = {".mp4": 30.0, ".webm": 15.0, ".avi": 30.0}
 STILL_FPS = 2.0
+ROOM_BYTES = 16 << 20
+"""Left on the disk, so that the file can be finished: for one more picture, and for the index of some hours."""
 
 Image = NDArray[np.uint8]
 
@@ -64,10 +67,11 @@ class VideoSink:
         """Draw and keep one result; what only tells the state is drawn on the picture before.
 
         Raises:
-            BadInputError: If the file cannot be made.
+            BadInputError: If the file cannot be made, or the disk is nearly full: what was written is kept.
         """
         if result.index is None and (not self._live or self._writer is None):
             return
+        self._check_room()
         if self._writer is None:
             self._open(frame.image if frame is not None else blank(BLANK_SIZE), result.at_ns)
         assert self._writer is not None
@@ -96,11 +100,28 @@ class VideoSink:
         self._write_pending(until=self._slot + 1)
         self._writer.release()
         try:
-            with self._temporary.open("rb+") as file:
-                os.fsync(file.fileno())
+            self._check_end()
             self._temporary.replace(self._path)
         except OSError as error:
-            raise BadInputError(f"{self._path}: cannot be written: {error}") from error
+            raise BadInputError(
+                f"{self._path}: cannot be written: {error}; what was written, if it plays, is {self._temporary}"
+            ) from error
+
+    def _check_room(self) -> None:
+        # FFmpeg's failures stay within OpenCV, which writes on, and what comes of it does not play.
+        if shutil.disk_usage(self._path.parent).free < ROOM_BYTES:
+            raise BadInputError(
+                f"{self._path}: want {ROOM_BYTES >> 20} MB left on the disk, found less: make room, or write elsewhere"
+            )
+
+    def _check_end(self) -> None:
+        """Raise OSError where the file would not grow (a quota, say): what came last is not in it then."""
+        with self._temporary.open("rb+") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.write(bytes(1 << 16))
+            file.flush()
+            os.fsync(file.fileno())
+            file.truncate(size)
 
     def _open(self, image: Image, start_ns: int) -> None:
         size = self._mosaic.settle(image)

@@ -111,6 +111,8 @@ class PatternSource:
         """
         options = self._options
         period_ns = 1e9 / options.fps
+        # Drawn before the time of the first picture begins: at 4K it takes as long as many pictures.
+        self._paper(self._size(0))
         now_ns = self._clock.now_ns()
         if self._start_ns is None:
             self._start_ns = now_ns
