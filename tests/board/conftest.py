@@ -176,7 +176,8 @@ if "edgex_devices.proof" in sys.argv:
 path = next(word for word in sys.argv if word.startswith("watchdog://")).removeprefix("watchdog://")
 record = {{"schema": 1, "pid": os.getpid(), "started_ns": time.monotonic_ns(), "frames": 0, "label": sys.argv[5]}}
 while record["frames"] < (10 if sys.argv[5] == "hang" else 1e9):
-    record.update(frames=record["frames"] + 1, at_ns=time.monotonic_ns(), state="LIVE", age_ms=1.0)
+    age_ms = 1e6 if sys.argv[5] == "stale" else 1.0
+    record.update(frames=record["frames"] + 1, at_ns=time.monotonic_ns(), state="LIVE", age_ms=age_ms)
     with open(path + ".tmp", "w") as file:
         file.write(json.dumps(record))
     os.replace(path + ".tmp", path)
