@@ -130,7 +130,11 @@ class Process:
         self.run_folder.mkdir(exist_ok=True)
         command = [sys.executable, "-I", str(self._store.agent), "run", str(self._store.root)]
         with self._log.open("ab") as log:
-            subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", start_new_session=True)
+            supervisor = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", start_new_session=True
+            )
+        # Before it does so itself: whoever stops it right after its start has to find it.
+        self._pid_file.write_text(str(supervisor.pid), encoding="ascii")
 
     def stop(self) -> None:
         """End the supervisor and what it runs: asked first, killed after five seconds."""
