@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from edgex_devices.agent.manifest import MANIFEST, SIGNATURE, Manifest
 from edgex_devices.agent.wire import Request
@@ -14,6 +14,7 @@ from edgex_runtime.errors import EdgexError
 
 # A connection that broke may have left an agent at work, which frees the lock when it has done or noticed.
 _WAIT_S = 120.0
+_T = TypeVar("_T")
 GOOD = ("unchanged", "deployed", "would deploy")
 
 
@@ -94,23 +95,40 @@ def deploy(
 
     first, rest = boards[: options.canary], boards[options.canary :]
     is_well = True
-    for result in _in_parallel(one, first, options.parallel):
+    for result in _in_parallel(one, first, options):
         is_well = is_well and result.is_good
         yield result
     if is_well:
-        yield from _in_parallel(one, rest, options.parallel)
+        yield from _in_parallel(one, rest, options)
         return
     for board in rest:
         why = "a canary is not well; nothing was touched here"
         yield HostResult(host=board.name, outcome="skipped", release=manifest.release, why=why)
 
 
-def ask(board: Board, request: Request, options: DeployOptions, on_step: OnStep) -> HostResult | dict[str, Any]:
-    """Ask one board for its status, its log, or to go back to the release before.
+def ask_each(
+    boards: Sequence[Board], request: Request, options: DeployOptions, on_step: OnStep
+) -> Iterator[tuple[Board, HostResult | dict[str, Any]]]:
+    """Ask boards for their status, their log, or to go back to the release before; each answer comes when it is there.
+
+    Args:
+        boards: Which.
+        request: What; its service and root are each board's own.
+        options: How.
+        on_step: Told ``(host, step)``.
 
     Returns:
         A `HostResult` for what changes something or fails, the agent's answer for what only tells.
     """
+
+    def one(board: Board) -> tuple[Board, HostResult | dict[str, Any]]:
+        return board, ask(board, replace(request, service=board.service, root=board.root), options, on_step)
+
+    yield from _in_parallel(one, boards, options)
+
+
+def ask(board: Board, request: Request, options: DeployOptions, on_step: OnStep) -> HostResult | dict[str, Any]:
+    """Ask one board; as `ask_each`."""
     started = time.monotonic()
     try:
         answer = call(board, request, Path(), b"", lambda step: on_step(board.name, step), options.ssh)
@@ -149,7 +167,7 @@ def _deploy_one(
             )
             return _result(board, answer, time.monotonic() - started)
         except LinkLostError as error:
-            if attempt == options.retries:
+            if attempt == options.retries or options.ssh.links.is_closed:
                 return _failed(board, manifest.release, error, time.monotonic() - started)
             on_step(board.name, "connecting-again")
         except EdgexError as error:
@@ -157,12 +175,19 @@ def _deploy_one(
     raise AssertionError("every attempt returns or is followed by another")
 
 
-def _in_parallel(one: Callable[[Board], HostResult], boards: Sequence[Board], parallel: int) -> Iterator[HostResult]:
+def _in_parallel(one: Callable[[Board], _T], boards: Sequence[Board], options: DeployOptions) -> Iterator[_T]:
+    """Results as they come; whoever stops asking for them (Ctrl-C) ends what is under way, and nothing more begins."""
     if not boards:
         return
-    with ThreadPoolExecutor(max_workers=min(parallel, len(boards))) as pool:
+    pool = ThreadPoolExecutor(max_workers=min(options.parallel, len(boards)))
+    try:
         for done in as_completed([pool.submit(one, board) for board in boards]):
             yield done.result()
+    except BaseException:
+        options.ssh.links.close()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _result(board: Board, answer: dict[str, Any], seconds: float) -> HostResult:

@@ -9,7 +9,7 @@ import threading
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -89,6 +89,40 @@ class Board:
         return f"sudo -n {boot}" if self.sudo else boot
 
 
+class Links:
+    """The connections that are open; `close` ends them all, and lets none be opened any more."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._open: set[subprocess.Popen[bytes]] = set()
+        self._is_closed = False
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether `close` was called: a link that ends is not to be taken up again."""
+        return self._is_closed
+
+    def close(self) -> None:
+        """End all of them, from whichever thread."""
+        with self._lock:
+            self._is_closed = True
+            for process in self._open:
+                process.kill()
+
+    @contextmanager
+    def hold(self, process: "subprocess.Popen[bytes]") -> Iterator[None]:
+        """Count a connection as open for as long as the block lasts."""
+        with self._lock:
+            self._open.add(process)
+            if self._is_closed:
+                process.kill()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._open.discard(process)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ssh:
     """How boards are reached.
@@ -96,10 +130,12 @@ class Ssh:
     Attributes:
         program: Takes OpenSSH's options.
         config: Instead of the user's own.
+        links: What is open by it.
     """
 
     program: str = "ssh"
     config: Path | None = None
+    links: Links = field(default_factory=Links, compare=False)
 
 
 @cache
@@ -215,6 +251,8 @@ def _connect(board: Board, ssh: Ssh) -> "Iterator[tuple[subprocess.Popen[bytes],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
+                # Ctrl-C is for edgex, which closes its links; an ssh that ended by itself would look like a lost one.
+                start_new_session=True,
             )
         except FileNotFoundError as error:
             raise MissingExtraError(f"{ssh.program} is not here: apt install openssh-client") from error
@@ -224,7 +262,8 @@ def _connect(board: Board, ssh: Ssh) -> "Iterator[tuple[subprocess.Popen[bytes],
             return errors.read().decode(errors="replace").strip()
 
         try:
-            yield process, said
+            with ssh.links.hold(process):
+                yield process, said
         finally:
             if process.poll() is None:
                 process.kill()

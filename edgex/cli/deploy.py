@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,6 @@ from edgex_runtime.errors import BadInputError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from edgex_devices.agent.wire import Request
     from edgex_devices.deploy import DeployOptions, HostResult
     from edgex_devices.transport import Board
 
@@ -84,9 +83,15 @@ def command(**typed: object) -> int:
     """Bring a bundle to each HOST by your own ssh; a board on which anything differs goes back by itself."""
     config = DeployConfig(**typed)  # type: ignore[arg-type]  # click has checked them
     boards = _boards(config)
-    results = _deploy(config, boards) if config.action == "deploy" else _ask(config, boards)
-    if results and not config.json:
-        _print(results)
+    results = []
+    try:
+        for result in _deploy(config, boards) if config.action == "deploy" else _ask(config, boards):
+            results.append(result)
+            _tell(result, as_json=config.json)
+    finally:
+        # After Ctrl-C, too: whoever has a fleet wants to know which boards were done.
+        if results and not config.json:
+            _print(results)
     return exit_code(results)
 
 
@@ -134,7 +139,7 @@ def _options(config: DeployConfig) -> "DeployOptions":
     )
 
 
-def _deploy(config: DeployConfig, boards: "tuple[Board, ...]") -> "list[HostResult]":
+def _deploy(config: DeployConfig, boards: "tuple[Board, ...]") -> "Iterator[HostResult]":
     from edgex_devices.bundle import open_bundle
     from edgex_devices.deploy import deploy
     from edgex_devices.keys import default_key_path, load_public
@@ -142,35 +147,23 @@ def _deploy(config: DeployConfig, boards: "tuple[Board, ...]") -> "list[HostResu
     if config.bundle is None:
         raise click.UsageError("want --bundle F, what `edgex bundle` made")
     public = load_public(config.key or default_key_path())
-    results = []
     with open_bundle(config.bundle, public) as (folder, manifest):
         click.echo(f"{manifest.app} for {manifest.board}, release {manifest.release}", err=True)
-        for result in deploy(boards, folder, manifest, public, _options(config), _say):
-            results.append(result)
-            _tell(result, as_json=config.json)
-    return results
+        yield from deploy(boards, folder, manifest, public, _options(config), _say)
 
 
-def _ask(config: DeployConfig, boards: "tuple[Board, ...]") -> "list[HostResult]":
-    from edgex_devices.deploy import HostResult, ask
-
-    results = []
-    for board in boards:
-        answer = ask(board, _request(config, board), _options(config), _say)
-        if isinstance(answer, HostResult):
-            results.append(answer)
-            _tell(answer, as_json=config.json)
-        else:
-            _show(board.name, answer, as_json=config.json)
-    return results
-
-
-def _request(config: DeployConfig, board: "Board") -> "Request":
+def _ask(config: DeployConfig, boards: "tuple[Board, ...]") -> "Iterator[HostResult]":
     from edgex_devices.agent.wire import Request
+    from edgex_devices.deploy import HostResult, ask_each
 
     if not config.app:
         raise BadInputError(f"{config.action}: want --app NAME, as it was bundled")
-    return Request(action=config.action, app=config.app, service=board.service, root=board.root, lines=config.lines)
+    request = Request(action=config.action, app=config.app, lines=config.lines)
+    for board, answer in ask_each(boards, request, _options(config), _say):
+        if isinstance(answer, HostResult):
+            yield answer
+        else:
+            _show(board.name, answer, as_json=config.json)
 
 
 def _say(host: str, step: str) -> None:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edgex_runtime.errors import ImageError
+from edgex_runtime.pixels import from_array
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 BACKGROUND = (255, 255, 255)
@@ -91,24 +92,12 @@ def read_image(source: str | PathLike[str] | bytes | Image.Image | NDArray[Any])
             or its pixels have no known white (floats, integers of more than 16 bits).
     """
     if isinstance(source, np.ndarray):
-        return _from_array(source)
+        return from_array(source)
     if isinstance(source, Image.Image):
         return _from_pillow(source, name=f"{source.mode} image")
     if isinstance(source, (bytes, bytearray, memoryview)):
         return _decode(io.BytesIO(source), name=f"image of {len(source)} bytes")
     return _from_file(source)
-
-
-def _from_array(pixels: NDArray[Any]) -> NDArray[np.uint8]:
-    shape_fits = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 3)
-    if pixels.dtype != np.uint8 or not shape_fits or pixels.size == 0:
-        raise ImageError(
-            "image array: want (H, W, 3) uint8 RGB or (H, W) uint8 grey with at least one pixel, "
-            f"got {pixels.shape} {pixels.dtype}: convert it first"
-        )
-    if pixels.ndim == 2:
-        pixels = np.repeat(pixels[:, :, np.newaxis], 3, axis=2)
-    return np.ascontiguousarray(pixels)
 
 
 def _from_file(path: str | PathLike[str]) -> NDArray[np.uint8]:
@@ -174,7 +163,7 @@ def _load(image: Image.Image) -> None:
 def _to_rgb(image: Image.Image, *, name: str) -> NDArray[np.uint8]:
     """(H, W, 3) uint8 RGB as stored, not yet upright."""
     if image.mode in _GREY16:
-        return _from_array(_grey16_to_8(np.asarray(image), name=name))
+        return from_array(_grey16_to_8(np.asarray(image), name=name))
     if image.mode == "F":
         raise ImageError(f"{name}: want 8 or 16 bits a channel, found floats, whose white is unknown: save it as 8-bit")
     if image.has_transparency_data:

@@ -16,8 +16,8 @@ from edgex_runtime.engines.engine import Device, Engine, EngineInfo, EngineOptio
 from edgex_runtime.engines.registry import open_engine
 from edgex_runtime.errors import BadInputError
 from edgex_runtime.foreign import complete_spec, read_toml
-from edgex_runtime.image import read_image
 from edgex_runtime.metadata.registry import read_native_labels, read_spec
+from edgex_runtime.pixels import from_array
 from edgex_runtime.postprocess import to_probabilities, top_scores
 from edgex_runtime.predictions import Prediction, Prepared, Timing
 from edgex_runtime.preprocess import to_input
@@ -202,7 +202,7 @@ class Model:
         self.close()
 
     def _prepare(self, images: "Sequence[ImageLike]") -> NDArray[np.generic]:
-        return to_input([read_image(image) for image in images], self._spec)
+        return to_input([_pixels(image) for image in images], self._spec)
 
     def _run(self, batch: NDArray[np.generic]) -> NDArray[np.float32]:
         with self._lock:
@@ -214,3 +214,12 @@ def _foreign_spec(file: Path, spec: str | PathLike[str] | ModelSpec | None, engi
         return spec
     said = {} if spec is None else read_toml(Path(spec))
     return complete_spec(file, said, read_native_labels(file), engine.signature)
+
+
+def _pixels(image: "ImageLike") -> NDArray[np.uint8]:
+    if isinstance(image, np.ndarray):
+        return from_array(image)
+    # Imported here: a camera's frames need no image decoders.
+    from edgex_runtime.image import read_image
+
+    return read_image(image)

@@ -13,7 +13,7 @@ import numpy
 
 from edgex_runtime.atomic import atomic_write
 from edgex_runtime.engines.engine import EngineInfo
-from edgex_runtime.golden import load_golden_images
+from edgex_runtime.golden import golden_sha256
 from edgex_runtime.spec import SCHEMA_VERSION
 
 _LOG = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ def verdict_key(info: EngineInfo, digest: str) -> str:
         "engine": [info.name, info.version, info.device],
         "cpu": cpu_model(),
         "preprocessing": [numpy.__version__, cv2.__version__],
-        "golden": _golden_sha256(),
+        "golden": golden_sha256(),
         "schema": SCHEMA_VERSION,
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
@@ -65,14 +65,6 @@ def remember(key: str) -> None:
 
 def _verdict(key: str) -> Path:
     return cache_folder() / "selftest" / key
-
-
-@cache
-def _golden_sha256() -> str:
-    digest = hashlib.sha256()
-    for image in load_golden_images():
-        digest.update(image.name.encode() + image.image.tobytes())
-    return digest.hexdigest()
 
 
 @cache

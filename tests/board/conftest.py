@@ -20,14 +20,14 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edgex_devices.agent.archive import digest
-from edgex_devices.agent.config import Health
+from edgex_devices.agent.archive import digest, write_archive
+from edgex_devices.agent.config import CONFIG, AppConfig, Health
 from edgex_devices.agent.health import read_health
 from edgex_devices.agent.manifest import MANIFEST, SIGNATURE, BundledFile, Manifest
 from edgex_devices.agent.service import Process
 from edgex_devices.agent.signature import sign, signer_line
 from edgex_devices.agent.store import Store
-from edgex_devices.bundle import BundleOptions, make_bundle, seal
+from edgex_devices.bundle import SUFFIX, Bundle, BundleOptions, make_bundle, seal
 from edgex_devices.deploy import DeployOptions, HostResult, deploy
 from edgex_devices.keys import SigningKey, new_key
 from edgex_devices.profile import Profile, load_profile
@@ -176,7 +176,8 @@ if "edgex_devices.proof" in sys.argv:
 path = next(word for word in sys.argv if word.startswith("watchdog://")).removeprefix("watchdog://")
 record = {{"schema": 1, "pid": os.getpid(), "started_ns": time.monotonic_ns(), "frames": 0, "label": sys.argv[5]}}
 while record["frames"] < (10 if sys.argv[5] == "hang" else 1e9):
-    record.update(frames=record["frames"] + 1, at_ns=time.monotonic_ns(), state="LIVE", age_ms=1.0)
+    age_ms = 1e6 if sys.argv[5] == "stale" else 1.0
+    record.update(frames=record["frames"] + 1, at_ns=time.monotonic_ns(), state="LIVE", age_ms=age_ms)
     with open(path + ".tmp", "w") as file:
         file.write(json.dumps(record))
     os.replace(path + ".tmp", path)
@@ -201,6 +202,8 @@ class Bundler:
 
     def __init__(self, folder: Path, model: Path, profile: Profile, python: Path, key: SigningKey) -> None:
         self._folder, self._model, self._profile, self._python, self._key = folder, model, profile, python, key
+        # One is made, with an engine and all; those that differ from it in their config are copies of it.
+        self._first: dict[Path, Bundle] = {}
 
     def __call__(
         self,
@@ -212,29 +215,41 @@ class Bundler:
         model: Path | None = None,
         key: SigningKey | None = None,
     ) -> Path:
-        options = BundleOptions(
-            model=model or self._model,
-            profile=self._profile,
-            source=source or f"test://shapes?size=64x48&fps=20&seed={zlib.crc32(name.encode()) % 1000}",
-            python_on_board=str(self._python),
-            health=health,
-        )
-        bundle = make_bundle(options, key or self._key, self._folder / name)
+        first = self._first_of(model or self._model)
+        folder = self._folder / name / first.folder.name
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(first.folder, folder)
+        seed = zlib.crc32(name.encode()) % 1000
+        source = source or f"test://shapes?size=64x48&fps=20&seed={seed}"
+        config = AppConfig.from_json((folder / CONFIG).read_bytes())
+        (folder / CONFIG).write_bytes(replace(config, source=source, health=health).to_json())
         if change is not None:
-            change(bundle.folder)
-            seal(bundle.folder, key or self._key, app=bundle.manifest.app, board=bundle.manifest.board)
-        return bundle.folder
+            change(folder)
+        seal(folder, key or self._key, app=first.manifest.app, board=first.manifest.board)
+        write_archive(folder.with_name(folder.name + SUFFIX), folder)
+        return folder
+
+    def _first_of(self, model: Path) -> Bundle:
+        if model not in self._first:
+            options = BundleOptions(model=model, profile=self._profile, python_on_board=str(self._python))
+            folder = self._folder / f"first-{len(self._first)}"
+            self._first[model] = make_bundle(options, self._key, folder)
+        return self._first[model]
 
 
-@pytest.fixture
-def make(tmp_path: Path, model: Path, profile: Profile, board_python: Path, key: SigningKey) -> Bundler:
-    return Bundler(tmp_path / "bundles", model, profile, board_python, key)
+@pytest.fixture(scope="session")
+def make(
+    tmp_path_factory: pytest.TempPathFactory, model: Path, profile: Profile, board_python: Path, key: SigningKey
+) -> Bundler:
+    return Bundler(tmp_path_factory.mktemp("bundles"), model, profile, board_python, key)
 
 
-@pytest.fixture
-def make_light(tmp_path: Path, model: Path, profile: Profile, stand_in: Path, key: SigningKey) -> Bundler:
+@pytest.fixture(scope="session")
+def make_light(
+    tmp_path_factory: pytest.TempPathFactory, model: Path, profile: Profile, stand_in: Path, key: SigningKey
+) -> Bundler:
     """Bundles whose environment on the board is the stand-in."""
-    return Bundler(tmp_path / "light-bundles", model, profile, stand_in, key)
+    return Bundler(tmp_path_factory.mktemp("light-bundles"), model, profile, stand_in, key)
 
 
 @dataclass(frozen=True)

@@ -147,10 +147,20 @@ def write_wheel(folder: Path, name: str, files: dict[str, str]) -> Path:
     return path
 
 
-def with_wheels(folder: Path) -> None:
-    """Give a bundle a small wheelhouse: a wheel that leads to the test's own environment, and Python's own pip."""
-    places = "\n".join(place for place in sys.path if place)
-    write_wheel(folder / "wheelhouse", "edgex", {"edgex_here.pth": places + "\n"})
+@pytest.fixture(scope="session")
+def with_wheels(stand_in: Path) -> Callable[[Path], None]:
+    """Gives a bundle a small wheelhouse: Python's own pip, and a wheel in which edgex is the stand-in."""
+    live = f"import sys\nsys.argv[1:1] = ['-m', 'edgex']\n{stand_in.read_text()}"
+    return lambda folder: write_wheelhouse(folder, live)
+
+
+def write_wheelhouse(folder: Path, live: str) -> None:
+    proof = "print('{\"same\": true}')\n"
+    write_wheel(
+        folder / "wheelhouse",
+        "edgex",
+        {"edgex/__main__.py": live, "edgex_devices/__init__.py": "", "edgex_devices/proof.py": proof},
+    )
     (folder / "requirements.txt").write_text(lock_text(folder / "wheelhouse"))
     (folder / "installer").mkdir()
     bundled = Path(ensurepip.__file__).parent / "_bundled"
@@ -161,14 +171,19 @@ def with_wheels(folder: Path) -> None:
 
 
 @pytest.fixture
-def wheel_bundle(make: "Bundler") -> Path:
+def wheel_bundle(make_light: "Bundler", with_wheels: Callable[[Path], None]) -> Path:
     if not any((Path(ensurepip.__file__).parent / "_bundled").glob("pip-*.whl")):
         pytest.skip("this Python comes without pip's wheel: apt install python3-venv")
-    return make("wheels", change=with_wheels)
+    return make_light("wheels", change=with_wheels)
 
 
 def test_installs_offline_into_an_environment_of_its_own_that_the_next_release_shares(
-    board: "BoardFolder", wheel_bundle: Path, make: "Bundler", deploy_to: "Deployer", release: Callable[[Path], str]
+    board: "BoardFolder",
+    wheel_bundle: Path,
+    with_wheels: Callable[[Path], None],
+    make_light: "Bundler",
+    deploy_to: "Deployer",
+    release: Callable[[Path], str],
 ) -> None:
     for step in ("environment-made", "environment-installed", "environment-complete"):
         assert deploy_to(board, wheel_bundle, die_at=step).outcome == "unreachable"
@@ -176,14 +191,14 @@ def test_installs_offline_into_an_environment_of_its_own_that_the_next_release_s
     first = deploy_to(board, wheel_bundle)
     assert (first.outcome, first.serving) == ("deployed", release(wheel_bundle)), first.why
     (env,) = board.store.envs.iterdir()
-    assert len(list((env / "lib").rglob("edgex_here.pth"))) == 1
+    assert len(list((env / "lib").rglob("edgex/__main__.py"))) == 1
     made = (env / "complete").stat().st_mtime_ns
-    second = deploy_to(board, make("next", change=with_wheels))
+    second = deploy_to(board, make_light("next", change=with_wheels))
     assert second.outcome == "deployed", second.why
     assert (env / "complete").stat().st_mtime_ns == made
     assert second.received_bytes < 10_000, "the wheels were copied again"
-    assert deploy_to(board, make("without")).outcome == "deployed"
-    assert deploy_to(board, make("and-again")).outcome == "deployed"
+    assert deploy_to(board, make_light("without")).outcome == "deployed"
+    assert deploy_to(board, make_light("and-again")).outcome == "deployed"
     assert not list(board.store.envs.iterdir()), "no release needs it any more"
 
 
@@ -197,15 +212,18 @@ def test_a_wheel_that_is_not_the_locks_is_not_installed(
     result = deploy_to(board, wheel_bundle)
     assert (result.outcome, result.serving) == ("refused", None)
     assert "the environment cannot be made" in result.why
+    assert not list(board.store.envs.iterdir()), "half an environment takes the room of the app that runs"
 
 
-def test_another_python_than_the_bundles_is_named(board: "BoardFolder", make: "Bundler", deploy_to: "Deployer") -> None:
+def test_another_python_than_the_bundles_is_named(
+    board: "BoardFolder", make_light: "Bundler", with_wheels: Callable[[Path], None], deploy_to: "Deployer"
+) -> None:
     def for_another_python(folder: Path) -> None:
         with_wheels(folder)
         config = AppConfig.from_json((folder / CONFIG).read_bytes())
         (folder / CONFIG).write_bytes(replace(config, python="3.99").to_json())
 
-    result = deploy_to(board, make("other", change=for_another_python))
+    result = deploy_to(board, make_light("other", change=for_another_python))
     assert result.outcome == "refused"
     assert "the bundle is for Python 3.99, the board has" in result.why
 

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -154,7 +155,7 @@ def test_a_dry_run_says_what_would_change_and_changes_nothing(
 
 
 def test_a_second_deploy_is_refused_while_the_first_runs(
-    board: "BoardFolder", make_light: "Bundler", deploy_to: "Deployer"
+    board: "BoardFolder", make_light: "Bundler", deploy_to: "Deployer", release: Release
 ) -> None:
     first, second = (
         make_light("a", health=Health(start_s=20, window_s=2, max_age_ms=1500, watchdog_s=10)),
@@ -169,7 +170,17 @@ def test_a_second_deploy_is_refused_while_the_first_runs(
     thread.join()
     assert (refused.outcome, refused.kind) == ("refused", "DeployError")
     assert "another deploy is running" in refused.why
+    assert refused.serving == release(first), "whoever is refused wants to know what the board serves"
     assert results[0].outcome == "deployed"
+
+
+def test_a_folder_that_depends_on_where_one_logs_in_is_refused(
+    board: "BoardFolder", make_light: "Bundler", deploy_to: "Deployer"
+) -> None:
+    board.board = replace(board.board, root="some/where")
+    result = deploy_to(board, make_light("a"))
+    assert (result.outcome, result.kind) == ("refused", "BadInputError")
+    assert "want a path from /" in result.why
 
 
 def test_a_copy_that_was_cut_off_goes_on_where_it_was(

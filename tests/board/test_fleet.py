@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -156,3 +157,23 @@ def test_an_inventory_with_a_misspelt_key_names_the_right_one(tmp_path: Path) ->
     path.write_text('schema = 1\n[[hosts]]\nname = "a"\n[[hosts]]\nname = "a"\n')
     with pytest.raises(SpecError, match="want each once"):
         read_inventory(path)
+
+
+def test_after_ctrl_c_no_link_is_taken_up_again_and_no_other_board_is_touched(
+    tmp_path: Path, make_light: "Bundler", key: SigningKey
+) -> None:
+    calls, ssh = tmp_path / "calls", tmp_path / "ssh"
+    ssh.write_text(f'#!/bin/sh\necho "$@" >> {calls}\nexec sleep 60\n')
+    ssh.chmod(0o755)
+    flags = ["--key", key.private, "--ssh", ssh, "--parallel", "1", "--service", "process"]
+    deploying = subprocess.Popen(
+        [sys.executable, "-m", "edgex", "deploy", "board-1", "board-2", "--bundle", make_light("a"), *flags],
+        start_new_session=True,
+        stderr=subprocess.DEVNULL,
+    )
+    until = time.monotonic() + 30
+    while not calls.exists() and time.monotonic() < until:
+        time.sleep(0.02)
+    os.killpg(deploying.pid, signal.SIGINT)
+    assert deploying.wait(15) == 130
+    assert calls.read_text().count("board-") == 1

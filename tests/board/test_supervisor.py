@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -65,3 +67,18 @@ def test_starts_in_quick_succession_wait_ever_longer(tmp_path: Path) -> None:
     assert waits == [0, 1, 2, 4, 8, 16, 32, MAX_BACKOFF_S, MAX_BACKOFF_S]
     forget_starts(tmp_path)
     assert _backoff_s(tmp_path) == 0
+
+
+def test_a_supervisor_that_is_stopped_right_after_its_start_is_found(running: "BoardFolder") -> None:
+    name = running.serving
+    assert name is not None
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom edgex_devices.agent.service import Process\n"
+        "from edgex_devices.agent.store import Store\nstore = Store(Path(sys.argv[1]))\n"
+        "Process(store, 'light').start(store.release(sys.argv[2]))"
+    )
+    subprocess.run([sys.executable, "-c", code, running.root, name], check=True)
+    running.stop()
+    time.sleep(1)
+    words = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
+    assert not [line for line in words if os.fsencode(running.root) in line]

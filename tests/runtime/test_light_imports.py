@@ -5,12 +5,17 @@ import resource
 import shutil
 import subprocess
 import sys
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
 import pytest
 
+from edgex_runtime.engines.engine import EngineOptions
+from edgex_runtime.engines.registry import open_engine
 from edgex_runtime.metadata.registry import write_spec
+from edgex_runtime.selftest import record_golden
 from edgex_runtime.spec import ModelSpec
 
 ROUNDS = 9
@@ -66,3 +71,18 @@ def test_running_a_tflite_model_loads_no_other_engine(tmp_path: Path, tiny_tflit
     loaded = loaded_by(code, str(path))
     assert "ai_edge_litert" in loaded
     assert not loaded & set(TOOLCHAINS)
+
+
+def test_a_remembered_model_runs_on_a_camera_without_the_image_decoders(
+    tmp_path: Path, tiny_tflite: Path, tiny_spec: ModelSpec
+) -> None:
+    path = Path(shutil.copy(tiny_tflite, tmp_path))
+    with closing(open_engine(path, EngineOptions())) as engine:
+        write_spec(path, replace(tiny_spec, golden=record_golden(engine, tiny_spec)))
+    code = (
+        "import sys\nfrom edgex.cli.live import command\n"
+        "command([sys.argv[1], 'test://shapes?fps=100', '--max-frames', '2'], standalone_mode=False)"
+    )
+    cache = {"EDGEX_CACHE_DIR": str(tmp_path / "cache")}
+    assert "PIL" in loaded_by(code, str(path), **cache), "the first start decodes the self-test's pictures"
+    assert "PIL" not in loaded_by(code, str(path), **cache)

@@ -1,6 +1,7 @@
 """Whether a release that was just started does its work: frames flow, they are fresh, the board does not throttle."""
 
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -20,6 +21,16 @@ _SILENCE_S = 2.0
 _ALARM_S = 5
 # vcgencmd's bits 0 to 3 are what happens now, 16 to 19 what has ever happened since the boot.
 _NOW_BITS = 0xF
+_MAX_RECORD_BYTES = 1 << 16
+_RECORD: dict[str, tuple[type, ...]] = {
+    "pid": (int,),
+    "started_ns": (int,),
+    "at_ns": (int,),
+    "frames": (int,),
+    "state": (str,),
+    "age_ms": (int, float, type(None)),
+    "label": (str, type(None)),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,12 +76,18 @@ def watch(
 
 
 def read_health(file: Path) -> dict[str, Any] | None:
-    """What the watchdog wrote last; None where it has not."""
+    """What the watchdog wrote last; None where it has not.
+
+    The app owns the file, and the agent may be root: neither a pipe nor a link nor anything else that an app which
+    was broken into puts there may hold up a deploy or end it.
+    """
     try:
-        record: dict[str, Any] = json.loads(file.read_bytes())
-    except (OSError, ValueError):
+        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as stream:
+            record: dict[str, Any] = json.loads(stream.read(_MAX_RECORD_BYTES))
+        return record if all(isinstance(record[name], kinds) for name, kinds in _RECORD.items()) else None
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None
-    return record
 
 
 def raised_alarms(alarms: tuple[Alarm, ...]) -> list[str]:

@@ -45,13 +45,18 @@ def install(store: Store, release: Path, config: AppConfig, *, as_nobody: bool, 
     reach("installed")
 
 
-def interpreter(store: Store, config: AppConfig, env: str) -> str:
-    """The Python that runs a release."""
-    return config.python if config.environment == "board" else str(store.envs / env / "bin" / "python")
+def interpreter(store: Store, config: AppConfig, env: str) -> list[str]:
+    """What runs a module of a release.
+
+    The app may write where it runs, and `python -m` would import from there before anything that was signed: `-I` shuts
+    that out. An environment of the board's own is what its owner made it, PYTHONPATH included: there it is
+    `clean_environment` that does, for Python 3.11 and newer.
+    """
+    return [config.python] if config.environment == "board" else [str(store.envs / env / "bin" / "python"), "-I"]
 
 
-def release_interpreter(store: Store, release: Path, config: AppConfig) -> str:
-    """The Python that runs an installed release."""
+def release_interpreter(store: Store, release: Path, config: AppConfig) -> list[str]:
+    """What runs a module of an installed release."""
     return interpreter(store, config, json.loads((release / INSTALLED).read_bytes())["env"])
 
 
@@ -65,7 +70,7 @@ def prove(store: Store, release: Path, config: AppConfig, env: str, *, as_nobody
         ContractMismatchError: If an answer is not the host's.
         DeployError: If the environment cannot run it at all.
     """
-    command = [interpreter(store, config, env), "-m", "edgex_devices.proof", str(release)]
+    command = [*interpreter(store, config, env), "-m", "edgex_devices.proof", str(release)]
     # A cache of its own: no verdict from an earlier start stands in for the test.
     with tempfile.TemporaryDirectory(prefix="edgex-proof-") as cache:
         if as_nobody:
@@ -96,7 +101,7 @@ def prove(store: Store, release: Path, config: AppConfig, env: str, *, as_nobody
 def clean_environment(extra: dict[str, str]) -> dict[str, str]:
     """What a release's processes see of the environment: nothing of Python's settings of whoever deploys."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "LC_ALL", "TZ") if name in os.environ}
-    return {**kept, **extra}
+    return {**kept, "PYTHONSAFEPATH": "1", **extra}
 
 
 def _environment(store: Store, release: Path, config: AppConfig, reach: Reach) -> str:
@@ -111,7 +116,12 @@ def _environment(store: Store, release: Path, config: AppConfig, reach: Reach) -
     folder = store.envs / key
     if not (folder / COMPLETE).is_file():
         shutil.rmtree(folder, ignore_errors=True)
-        _make_environment(folder, release, python, reach)
+        try:
+            _make_environment(folder, release, python, reach)
+        except (DeployError, OSError):
+            # Most often the disk is full: the app that runs there needs the room, and nobody half an environment.
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
     return key
 
 

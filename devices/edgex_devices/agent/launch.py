@@ -30,7 +30,8 @@ def exec_current(store: Store, run_folder: Path) -> None:
     """
     command, _ = _command(store, run_folder)
     time.sleep(_backoff_s(run_folder))
-    os.execv(command[0], command)
+    # What the service manager set is kept: its socket, and the app's folders.
+    os.execve(command[0], command, {**os.environ, "PYTHONSAFEPATH": "1"})
 
 
 def supervise(store: Store, run_folder: Path) -> int:
@@ -66,7 +67,7 @@ def _command(store: Store, run_folder: Path) -> tuple[list[str], AppConfig]:
     config = AppConfig.from_json((release / CONFIG).read_bytes())
     python = release_interpreter(store, release, config)
     health = str(run_folder / HEALTH_FILE)
-    return [python, "-m", *config.live_arguments(str(release), health)], config
+    return [*python, "-m", *config.live_arguments(str(release), health)], config
 
 
 def app_of(store: Store) -> str:

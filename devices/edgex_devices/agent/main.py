@@ -34,10 +34,14 @@ def serve(agent: bytes) -> int:
     os.umask(0o022)
     try:
         request = Request.from_json(wire.read_exactly(int(wire.read_exactly(_LENGTH_DIGITS))))
-        result = _answer(request, wire, agent)
+        store = _store_of(request)
     except (EdgexError, OSError) as error:
-        kind = type(error).__name__ if isinstance(error, EdgexError) else "DeployError"
-        wire.tell("result", outcome="refused", release="", serving=None, why=str(error), kind=kind)
+        wire.tell("result", **_refusal(error, None))
+        return 1
+    try:
+        result = _answer(request, store, wire, agent)
+    except (EdgexError, OSError) as error:
+        wire.tell("result", **_refusal(error, store.linked()))
         return 1
     wire.tell("result", **result)
     return 0
@@ -62,12 +66,22 @@ def act(action: str, root: Path) -> int:
     raise BadInputError(f"want recover, exec or run, got {action!r}")
 
 
-def _answer(request: Request, wire: Wire, agent: bytes) -> dict[str, object]:
+def _refusal(error: Exception, serving: str | None) -> dict[str, object]:
+    kind = type(error).__name__ if isinstance(error, EdgexError) else "DeployError"
+    return {"outcome": "refused", "release": "", "serving": serving, "why": str(error), "kind": kind}
+
+
+def _store_of(request: Request) -> Store:
     check_app(request.app)
     root = Path(request.root) if request.root else default_root(request.service, request.app)
     if request.root and request.service != "process":
         raise BadInputError(f"root: {request.service}'s unit names {default_root(request.service, request.app)}")
-    store = Store(root)
+    if not root.is_absolute():
+        raise BadInputError(f"root: want a path from / (the app does not start where you log in), got {request.root!r}")
+    return Store(root)
+
+
+def _answer(request: Request, store: Store, wire: Wire, agent: bytes) -> dict[str, object]:
     service = SERVICES[request.service](store, request.app)
     if request.action == "status":
         return _status(store, service)

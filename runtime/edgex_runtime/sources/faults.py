@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from edgex_runtime.address import shown
 from edgex_runtime.clock import Clock
 from edgex_runtime.errors import BadInputError, ImageError, SourceLostError
-from edgex_runtime.image import read_image
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +90,9 @@ def read_damaged(image: NDArray[np.uint8], name: str, rng: np.random.Generator) 
     Returns:
         What the reader says of it.
     """
+    # Imported here, so that a camera without faults goes without the image decoders.
+    from edgex_runtime.image import read_image
+
     whole: bytes = cv2.imencode(".jpg", image)[1].tobytes()
     kept = int(len(whole) * rng.uniform(0.05, 0.95))
     try:
