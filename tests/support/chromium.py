@@ -48,6 +48,7 @@ class Browser:
         self._session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Network", "Log", "Runtime"):
             self.send(f"{domain}.enable")
+        self.send("Page.setLifecycleEventsEnabled", enabled=True)
 
     def send(self, method: str, **parameters: Any) -> dict[str, Any]:
         self._number += 1
@@ -62,12 +63,20 @@ class Browser:
         return result
 
     def open(self, page: Path | str, width: int, scheme: str = "light", *, height: int = 900) -> None:
+        # What the page before has still to say is not this one's.
+        self._go("about:blank")
         self.events.clear()
         screen = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
         self.send("Emulation.setDeviceMetricsOverride", **screen)
         self.send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
-        self.send("Page.navigate", url=page if isinstance(page, str) else page.as_uri())
-        while not any(event.get("method") == "Page.loadEventFired" for event in self.events):
+        self._go(page if isinstance(page, str) else page.as_uri())
+
+    def _go(self, url: str) -> None:
+        """Open an address and wait until this very page has loaded."""
+        loader = self.send("Page.navigate", url=url)["loaderId"]
+        while not any(
+            told["loaderId"] == loader and told["name"] == "load" for told in self.told("Page.lifecycleEvent")
+        ):
             self.events.append(self._receive())
 
     def value(self, expression: str) -> Any:
