@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 
@@ -65,7 +65,7 @@ class Hooks:
 
     Attributes:
         control: The run's switches, for whoever else may turn them.
-        on_result: Called with each result after the sinks have it, their time included.
+        on_result: Called with each result after the sinks have it.
         on_end: Called with the summary when the sinks are closed, also when an error is about to be raised.
         clock: The one that the sources stamp their frames with.
     """
@@ -109,9 +109,8 @@ def run_live(
             if isinstance(sink, QueuedSink):
                 stack.callback(sink.end)
         for frame, result in stack.enter_context(closing(run.results())):
-            written = _write(sinks, frame, result, hooks.clock)
-            tally.add(written)
-            hooks.on_result(written)
+            tally.add(result, sink_ms=_write(sinks, frame, result, hooks.clock))
+            hooks.on_result(result)
     return run.summarise(tally)
 
 
@@ -194,10 +193,9 @@ class _Run:
         return seconds is not None and self._hooks.clock.now_ns() - self._start_ns >= seconds * 1e9
 
 
-def _write(sinks: Sequence[Sink], frame: Frame | None, result: LiveResult, clock: Clock) -> LiveResult:
+def _write(sinks: Sequence[Sink], frame: Frame | None, result: LiveResult, clock: Clock) -> float:
+    """Hand a result to all sinks; milliseconds that it took."""
     start_ns = clock.now_ns()
     for sink in sinks:
         sink.write(frame, result)
-    if result.times is None:
-        return result
-    return replace(result, times=replace(result.times, sink_ms=(clock.now_ns() - start_ns) / 1e6))
+    return (clock.now_ns() - start_ns) / 1e6

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from edgex_runtime.freshness import State
 from edgex_runtime.sinks.sink import LiveResult
 
-STAGES = ("capture", "preprocess", "inference", "postprocess", "sink")
+MODEL_STAGES = ("capture", "preprocess", "inference", "postprocess")
+STAGES = (*MODEL_STAGES, "sink")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,8 +84,8 @@ class Tally:
         self._ages = Percentiles()
         self._stages = {stage: Percentiles() for stage in STAGES}
 
-    def add(self, result: LiveResult) -> None:
-        """Count one result; what only tells the state counts for nothing."""
+    def add(self, result: LiveResult, *, sink_ms: float) -> None:
+        """Count one result, and what handing it to the sinks took; what only tells the state counts for nothing."""
         self._dropped[result.source] = result.dropped
         if result.index is None:
             return
@@ -96,10 +97,9 @@ class Tally:
         self._last_ns = result.at_ns
         self._classified += 1
         self._ages.add(result.age_ms)
-        for stage, percentiles in self._stages.items():
-            value = getattr(result.times, f"{stage}_ms")
-            if value is not None:
-                percentiles.add(value)
+        for stage in MODEL_STAGES:
+            self._stages[stage].add(getattr(result.times, f"{stage}_ms"))
+        self._stages["sink"].add(sink_ms)
 
     def summary(self, *, state: State, interrupted: bool) -> LiveSummary:
         """The figures so far."""

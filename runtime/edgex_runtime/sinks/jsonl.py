@@ -73,8 +73,7 @@ def to_line(result: LiveResult) -> str:
         "top5": [{"label": best.label, "score": round(best.score, SCORE_DIGITS)} for best in result.top5],
         "age_ms": _round(result.age_ms),
         "dropped": result.dropped,
-        # The sinks' own time is not known yet while they write.
-        "times": times and {key: _round(value) for key, value in to_plain(times).items() if key != "sink_ms"},
+        "times": times and {key: _round(value) for key, value in to_plain(times).items()},
         "position_ms": _round(result.position_ms),
         "at_ns": result.at_ns,
         "error": result.error,

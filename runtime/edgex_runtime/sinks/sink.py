@@ -19,14 +19,12 @@ class StageTimes:
         preprocess_ms: Resizing.
         inference_ms: The engine.
         postprocess_ms: Softmax and labels.
-        sink_ms: Handing it to all sinks, which work in threads of their own; None until they have it.
     """
 
     capture_ms: float
     preprocess_ms: float
     inference_ms: float
     postprocess_ms: float
-    sink_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
