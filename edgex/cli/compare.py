@@ -90,7 +90,7 @@ def _describe(one: "Model", other: "Model", comparison: "Comparison") -> str:
         f"time      {one.info.name} {comparison.first_ms:.1f} ms · {other.info.name} {comparison.second_ms:.1f} ms",
     ]
     if comparison.contract:
-        lines.append("contracts differ, so that the same picture is not the same to both:")
+        lines.append("contracts differ in what a picture becomes, or in what an answer means:")
         lines += [f"  {one.field}: {one.first!r} · {one.second!r}" for one in comparison.contract]
     if comparison.disagreements:
         lines.append(f"{len(comparison.disagreements)} pictures that they call different things, the surest first:")

@@ -125,7 +125,7 @@ def check_cameras(facts: Facts, profile: Profile | None) -> Iterator[Finding]:
             severity="note",
             what=f"a camera on the ribbon cable (CSI): {', '.join(ribbon)} give its raw data",
             why="OpenCV reads no pictures from these",
-            mend="sudo apt install python3-picamera2, an environment with --system-site-packages, edgex live MODEL csi://0",
+            mend="sudo apt install rpicam-apps, and edgex live MODEL csi://0 (a Jetson reads it by nvarguscamerasrc)",
         )
     elif not cameras:
         others = f"; {len(facts.cameras)} video devices are none" if facts.cameras else ""
