@@ -4,7 +4,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edgex_converters.config import GateConfig
+from edgex_runtime import evaluate
 from edgex_runtime.spec import Precision
 
 
@@ -45,6 +49,27 @@ class Verdict:
     gate: str
     passed: bool
     why: str = ""
+
+
+def measure(logits: NDArray[np.float32], reference: NDArray[np.float32], labels: NDArray[np.int64]) -> Measurement:
+    """Measure an artifact's logits.
+
+    Args:
+        logits: (N, classes) of the artifact.
+        reference: (N, classes) of the PyTorch network on the same images.
+        labels: (N,) true classes.
+    """
+    accuracy = evaluate.wilson(int((logits.argmax(1) == labels).sum()), len(labels))
+    return Measurement(
+        images=len(labels),
+        accuracy=accuracy.value,
+        accuracy_low=accuracy.low,
+        accuracy_high=accuracy.high,
+        reference_accuracy=float((reference.argmax(1) == labels).mean()),
+        agreement=evaluate.agreement(reference, logits),
+        difference=evaluate.max_abs_difference_of_range(reference, logits),
+        sqnr_db=evaluate.sqnr_db(reference, logits),
+    )
 
 
 def judge(

@@ -54,6 +54,19 @@ class Repair:
     ms: float
     passed: bool
 
+    @classmethod
+    def of(cls, layers: tuple[str, ...], outcome: "Outcome", ms: float) -> "Repair":
+        """What came of keeping `layers` in float."""
+        assert outcome.measured is not None  # It was verified.
+        return cls(
+            layers=layers,
+            accuracy=outcome.measured.accuracy,
+            agreement=outcome.measured.agreement,
+            bytes=outcome.bytes,
+            ms=ms,
+            passed=outcome.status == "passed",
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Outcome:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from edgex_converters.config import QuantizeConfig
 from edgex_converters.learned import Ranges
 from edgex_runtime.spec import ModelSpec
 
@@ -78,6 +79,10 @@ class Source:
     spec: ModelSpec
     sha256: str
     ranges: Ranges | None = None
+
+    def ranges_for(self, quantize: QuantizeConfig) -> Ranges | None:
+        """The ranges that int8 takes from the source; a user who names a way to calibrate wants that instead."""
+        return self.ranges if quantize.activation_range == "recommended" else None
 
     def lazy_network(self) -> LazyNetwork:
         """The network as what can be built later."""

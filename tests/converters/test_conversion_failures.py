@@ -14,6 +14,7 @@ from edgex_converters.config import QuantizeConfig
 from edgex_converters.pipeline import convert
 from edgex_runtime.errors import AccuracyGateError, DatasetError, ParityError, StageError
 from edgex_runtime.metadata.registry import read_spec
+from edgex_runtime.spec import Evidence
 
 
 class OtherWhenExported(nn.Module):
@@ -70,6 +71,18 @@ def test_an_export_with_other_answers_fails_parity_and_stops_what_stands_on_it(m
     assert spec is not None
     assert not spec.evidence[-1].passed
     assert not (tmp_path / "colours-fp32.onnx").exists()
+
+
+def test_a_source_that_fell_short_itself_is_told(made, tmp_path: Path) -> None:
+    learned = Evidence(
+        stage="train --qat", metrics={"top1": 0.9}, images=240, fingerprint="0", gate="g", passed=False, why="too low"
+    )
+    source = replace(made.source, spec=replace(made.source.spec, evidence=(learned,)))
+    config = replace(made.config, out=tmp_path, formats=("onnx",), precisions=("fp32",))
+    conversion = convert(source, config, Watcher())
+    (warning,) = conversion.warnings
+    assert "own gate of train --qat did not hold (too low)" in warning
+    assert [item.passed for item in read_spec(tmp_path / "colours-fp32.onnx").evidence] == [False, True]
 
 
 def test_parity_alone_is_a_parity_error(made, tmp_path: Path) -> None:

@@ -23,9 +23,8 @@ from edgex.training.loop import TrainResult, train
 from edgex.training.observer import EpochMetrics, Silent
 from edgex_converters import learned
 from edgex_converters.blame import logits_of, read, read_network
-from edgex_converters.config import ConvertConfig, QuantizeConfig
+from edgex_converters.config import QuantizeConfig
 from edgex_converters.graph import Graph
-from edgex_converters.pipeline import ranges_to_take
 from edgex_converters.recipes import plan
 from edgex_converters.stage import Job
 from edgex_converters.stages.simulate import Simulation
@@ -244,12 +243,11 @@ def test_a_damaged_range_is_named(planted: Path, tmp_path: Path) -> None:
         resolve(str(tmp_path / "x.safetensors"), Missing())
 
 
-def test_a_user_who_names_a_way_to_calibrate_gets_it(learnt: TrainResult, folds: Path, tmp_path: Path) -> None:
+def test_a_user_who_names_a_way_to_calibrate_gets_it(learnt: TrainResult) -> None:
     source = resolve(str(learnt.checkpoint), Missing())
-    config = ConvertConfig(name="x", out=tmp_path, evaluation=folds / "val", calibration=folds / "train")
 
-    assert ranges_to_take(source, config) == read_ranges(learnt.checkpoint)
-    assert ranges_to_take(source, replace(config, quantize=QuantizeConfig(activation_range="mean"))) is None
+    assert source.ranges_for(QuantizeConfig()) == read_ranges(learnt.checkpoint)
+    assert source.ranges_for(QuantizeConfig(activation_range="mean")) is None
 
 
 def test_an_interrupted_run_goes_on_to_the_same_network(planted: Path, write, tmp_path: Path) -> None:

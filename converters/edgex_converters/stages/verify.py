@@ -1,4 +1,4 @@
-"""Runs an artifact, in the engine that will run it, on the evaluation images, and measures it against the reference."""
+"""Runs an artifact, in the engine that will run it, on the evaluation images."""
 
 from pathlib import Path
 
@@ -6,8 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgex_converters.evaluation import Progress
-from edgex_converters.gates import Measurement
-from edgex_runtime import evaluate
 from edgex_runtime.engines.engine import EngineOptions
 from edgex_runtime.engines.registry import open_engine
 
@@ -35,24 +33,3 @@ def run(
     finally:
         engine.close()
     return np.stack(logits)
-
-
-def measure(logits: NDArray[np.float32], reference: NDArray[np.float32], labels: NDArray[np.int64]) -> Measurement:
-    """Measure an artifact's logits.
-
-    Args:
-        logits: (N, classes) of the artifact.
-        reference: (N, classes) of the PyTorch network on the same images.
-        labels: (N,) true classes.
-    """
-    accuracy = evaluate.wilson(int((logits.argmax(1) == labels).sum()), len(labels))
-    return Measurement(
-        images=len(labels),
-        accuracy=accuracy.value,
-        accuracy_low=accuracy.low,
-        accuracy_high=accuracy.high,
-        reference_accuracy=float((reference.argmax(1) == labels).mean()),
-        agreement=evaluate.agreement(reference, logits),
-        difference=evaluate.max_abs_difference_of_range(reference, logits),
-        sqnr_db=evaluate.sqnr_db(reference, logits),
-    )
