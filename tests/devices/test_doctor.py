@@ -77,6 +77,12 @@ def test_list_and_show_say_what_is_known() -> None:
         assert text in shown
 
 
+def test_show_says_of_each_source_whether_it_was_read() -> None:
+    shown = " ".join(run("devices", "show", "jetson-orin-nano").stdout.split())
+    assert "https://github.com/microsoft/onnxruntime/issues/20503 (read 2026-11-30)" in shown
+    assert "https://developer.nvidia.com/embedded/jetson-modules (not read by us)" in shown
+
+
 def test_what_is_not_known_is_shown_as_unknown() -> None:
     lines = run("devices", "show", "generic-arm64").stdout.splitlines()
     assert [line.split()[-1] for line in lines if line.split()[:1] in (["threads"], ["memory"])] == ["unknown"] * 3
