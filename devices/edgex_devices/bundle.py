@@ -248,16 +248,22 @@ def _engine_extra(options: BundleOptions) -> str:
     usable = [choice for choice in (profile.preferred if options.wheels else profile.engines) if choice.name == name]
     on_device = [choice for choice in usable if choice.device == options.device]
     if options.device in ("gpu", "npu") and usable and not on_device:
-        makers = [choice for choice in profile.preferred if (choice.name, choice.device) == (name, options.device)]
-        raise BadInputError(
-            f"{options.model.name}: want wheels of {name} for the {options.device} of {profile.title}, the registry "
-            f"has none{''.join(f', its maker has ({choice.source})' for choice in makers)}: give a folder of them by "
-            f"--wheelhouse, or leave --device {options.device} out"
-        )
+        raise BadInputError(f"{options.model.name}: {_no_wheel_for(options.device, name, profile)}")
     if not usable:
         raise BadInputError(f"{options.model.name}: it runs on {name}, for which {_no_wheel(profile)}")
     on_cpu = [choice for choice in usable if choice.device == "cpu"]
     return (on_device or on_cpu or usable)[0].extra
+
+
+def _no_wheel_for(device: str, name: str, profile: Profile) -> str:
+    """That the registry's wheels of an engine do not run on the board's accelerator, and what to do instead."""
+    there = [choice for choice in profile.preferred if choice.device == device]
+    makers = [choice for choice in there if choice.name == name]
+    wanted = f"want wheels of {name} for the {device} of {profile.title}, the registry has none"
+    if makers:
+        return f"{wanted}, its maker has ({makers[0].source}): give them by --wheelhouse, or leave --device out"
+    others = ", ".join(dict.fromkeys(choice.name for choice in there)) or "no engine that edgex knows"
+    return f"{wanted}; on it runs {others}: convert it for that, or leave --device out"
 
 
 def _no_wheel(profile: Profile) -> str:

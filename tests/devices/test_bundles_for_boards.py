@@ -86,3 +86,9 @@ def test_a_board_whose_python_is_too_old_is_refused_with_what_to_do(
     options = BundleOptions(model=TINY / "tiny.onnx", profile=load_profile(board, []))
     with pytest.raises(BadInputError, match=rf"edgex needs Python 3\.10; .*--board {board}:python3\.11; .*docs/boards"):
         make_bundle(options, key, tmp_path)
+
+
+def test_an_engine_that_has_no_gpu_there_is_refused_with_one_that_has(key: SigningKey, tmp_path: Path) -> None:
+    options = BundleOptions(model=TINY / "tiny-int8.tflite", profile=load_profile("desktop-cuda", []), device="gpu")
+    with pytest.raises(BadInputError, match=r"wheels of tflite for the gpu .*; on it runs onnxruntime: convert it"):
+        make_bundle(options, key, tmp_path)
