@@ -99,8 +99,9 @@ def _table(profiles: "tuple[Profile, ...]") -> "Table":
         table.add_column(heading)
     for profile in profiles:
         pythons = ", ".join(system.python for system in profile.systems)
-        engines = ", ".join(dict.fromkeys(engine.name for engine in profile.engines)) or "none"
-        table.add_row(profile.name, profile.title, pythons, engines)
+        engines = ", ".join(dict.fromkeys(engine.name for engine in profile.engines))
+        others = [f"{system.name}: {', '.join(system.wheels)}" for system in profile.systems if system.wheels]
+        table.add_row(profile.name, profile.title, pythons, engines or "; ".join(["none", *others]))
     return table
 
 

@@ -72,6 +72,7 @@ def test_detect_names_the_board_and_its_system(board_python: Path) -> None:
 def test_list_and_show_say_what_is_known() -> None:
     listed = run("devices", "list").stdout
     assert "raspberry-pi-zero-2-w" in listed
+    assert "none; python3.11" in listed
     shown = run("devices", "show", "raspberry-pi-4:trixie").stdout
     for text in ("Raspberry Pi 4 Model B", "Python 3.13", "vcgencmd get_throttled", "Illegal instruction", "https://"):
         assert text in shown
