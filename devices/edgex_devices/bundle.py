@@ -24,12 +24,14 @@ from edgex_devices.agent.manifest import MANIFEST, SIGNATURE, BundledFile, Manif
 from edgex_devices.agent.signature import sign, signer_line
 from edgex_devices.keys import SigningKey
 from edgex_devices.own_wheel import write_own_wheel
-from edgex_devices.profile import Profile
+from edgex_devices.profile import Profile, oldest_python
 from edgex_devices.proof import PHOTOS, record
 from edgex_devices.unit import UnitOptions, journald_conf, needs_network, system_unit, user_unit
 from edgex_runtime.engines.registry import entry_for
 from edgex_runtime.errors import BadInputError, BundleError
 from edgex_runtime.metadata.registry import artifact_files, read_spec
+from edgex_runtime.sinks.registry import SINKS
+from edgex_runtime.sources.registry import SOURCES
 
 SUFFIX = ".edgex"
 SYSTEM = "system"
@@ -215,33 +217,66 @@ def _write_wheels(folder: Path, options: BundleOptions) -> None:
     from edgex_devices.wheelhouse import Target, fetch_installer, lock_text, resolve, resolve_lock
 
     profile, wheels = options.profile, folder / WHEELHOUSE
-    extra = _extra(options)
-    target = Target(python=profile.python, arch=profile.arch, platforms=profile.platforms)
+    extras = tuple(dict.fromkeys([_engine_extra(options), *_stream_extras(options)]))
+    # A vendor's wheels are for its own system, and name no glibc: linux_aarch64.
+    own = (f"linux_{profile.arch}",) if options.wheels else ()
+    target = Target(python=profile.python, arch=profile.arch, platforms=(*profile.platforms, *own))
     with tempfile.TemporaryDirectory(prefix="edgex-wheel-") as name:
-        own = write_own_wheel(Path(name))
+        edgex = write_own_wheel(Path(name))
         if options.lock:
-            resolve_lock(wheels, own, options.lock, target, index=options.wheels)
+            resolve_lock(wheels, edgex, options.lock, target, index=options.wheels)
         else:
-            resolve(wheels, own, extra, target, index=options.wheels)
+            resolve(wheels, edgex, extras, target, index=options.wheels)
     fetch_installer(folder / INSTALLER, target, index=options.wheels)
     (folder / REQUIREMENTS).write_text(lock_text(wheels), encoding="utf-8")
 
 
-def _extra(options: BundleOptions) -> str:
+def _stream_extras(options: BundleOptions) -> Iterator[str]:
+    """What its camera and its sinks need beside the engine: a console, a broker, a network camera."""
+    source = options.profile.camera if options.source is None else options.source
+    by_scheme = {scheme: entry.extra for entry in SOURCES.values() for scheme in entry.schemes}
+    yield from filter(None, [by_scheme.get(source.partition(":")[0].lower())])
+    rows = [SINKS.get(sink.partition(":")[0].lower()) for sink in options.sinks]
+    yield from (row.extra for row in rows if row and row.extra)
+
+
+def _engine_extra(options: BundleOptions) -> str:
     """The extra of the engine that runs the model there."""
     name, _ = entry_for(options.model, options.engine)
     profile = options.profile
-    from_registry = {choice.name: choice.extra for choice in profile.engines}
     # A vendor's wheels are in no registry: whoever has them in a folder may use them.
-    usable = {choice.name: choice.extra for choice in profile.preferred} if options.wheels else from_registry
-    if name not in usable:
-        raise BadInputError(
-            f"{options.model.name}: it runs on {name}, for which no wheel is known on {profile.title} "
-            f"({profile.system.title}, Python {profile.python}); there are wheels for "
-            f"{', '.join(from_registry) or 'no engine'}: convert it for one of these, or give --wheelhouse or "
-            "--python-on-board"
-        )
-    return usable[name]
+    usable = [choice for choice in (profile.preferred if options.wheels else profile.engines) if choice.name == name]
+    on_device = [choice for choice in usable if choice.device == options.device]
+    if options.device in ("gpu", "npu") and usable and not on_device:
+        raise BadInputError(f"{options.model.name}: {_no_wheel_for(options.device, name, profile)}")
+    if not usable:
+        raise BadInputError(f"{options.model.name}: it runs on {name}, for which {_no_wheel(profile)}")
+    on_cpu = [choice for choice in usable if choice.device == "cpu"]
+    return (on_device or on_cpu or usable)[0].extra
+
+
+def _no_wheel_for(device: str, name: str, profile: Profile) -> str:
+    """That the registry's wheels of an engine do not run on the board's accelerator, and what to do instead."""
+    there = [choice for choice in profile.preferred if choice.device == device]
+    makers = [choice for choice in there if choice.name == name]
+    wanted = f"want wheels of {name} for the {device} of {profile.title}, the registry has none"
+    if makers:
+        return f"{wanted}, its maker has ({makers[0].source}): give them by --wheelhouse, or leave --device out"
+    others = ", ".join(dict.fromkeys(choice.name for choice in there)) or "no engine that edgex knows"
+    return f"{wanted}; on it runs {others}: convert it for that, or leave --device out"
+
+
+def _no_wheel(profile: Profile) -> str:
+    """That there is none, and what to do instead."""
+    system = profile.system
+    why = f"no wheel is known on {profile.title} ({system.title}, Python {system.python})"
+    if not system.runs_edgex:
+        others = [f"{profile.name}:{other.name}" for other in profile.systems if other.wheels]
+        instead = f"; with a newer one there, --board {' or '.join(others)}" if others else ""
+        return f"{why}: edgex needs Python {oldest_python()}{instead}; else --python-on-board (docs/boards)"
+    there = ", ".join(dict.fromkeys(choice.name for choice in profile.engines)) or "no engine"
+    instead = "convert it for one of these, or give --wheelhouse or --python-on-board"
+    return f"{why}; there are wheels for {there}: {instead}"
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -1,5 +1,8 @@
 """What is known of a board: one TOML file each, read into a `Profile`. What is not known is None and is shown so.
 
+Each fact names its source, and `read` beside it the day on which somebody found the fact there. A source without one
+was written down from memory, and is shown so.
+
 The files of `profiles/` come with edgex. A user adds a board by one file in `edgex-profiles/` beside the project, or
 names the file itself: `load_profile("my-board.toml")`.
 """
@@ -8,6 +11,7 @@ import difflib
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import date
 from pathlib import Path
 from typing import Literal
 
@@ -40,6 +44,7 @@ class Recognise:
         dmi: Patterns, one of which ``vendor product`` of the DMI matches.
         accelerator: What has to be there beside the CPU.
         source: Where these names are written down.
+        read: When somebody found them there.
     """
 
     machine: str
@@ -47,6 +52,10 @@ class Recognise:
     dmi: tuple[str, ...] = ()
     accelerator: Accelerator | None = None
     source: str = ""
+    read: str = ""
+
+    def __post_init__(self) -> None:
+        _check_read(self.read, self.source)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +80,7 @@ class System:
             from the registry here.
         checked: ISO date on which the wheels were asked for.
         source: Where Python and glibc are written down.
+        read: When somebody found them there.
     """
 
     name: str
@@ -80,16 +90,17 @@ class System:
     wheels: Mapping[str, Wheel] = field(default_factory=dict)
     checked: str = ""
     source: str = ""
+    read: str = ""
 
     def __post_init__(self) -> None:
+        _check_date("checked", self.checked)
+        _check_read(self.read, self.source)
         if not all(part.isdigit() for part in self.python.split(".")) or self.python.count(".") != 1:
             raise ValueError(f"python: want a version as 3.11, got {self.python!r}")
         if self.wheels and not (self.glibc and self.checked):
             raise ValueError("wheels: want glibc and the date (checked) beside them")
         if self.wheels and not self.runs_edgex:
-            raise ValueError(
-                f"wheels: edgex needs Python {_text(OLDEST_PYTHON)} or newer, {self.name} has {self.python}"
-            )
+            raise ValueError(f"wheels: edgex needs Python {oldest_python()} or newer, {self.name} has {self.python}")
 
     @property
     def runs_edgex(self) -> bool:
@@ -108,6 +119,7 @@ class EngineChoice:
         why: What speaks for this place in the order.
         origin: ``registry`` for a wheel that pip finds, ``vendor`` for one that the board's maker gives out.
         source: For ``vendor``: where.
+        read: When somebody found it there.
     """
 
     name: str
@@ -116,6 +128,10 @@ class EngineChoice:
     why: str
     origin: Literal["registry", "vendor"] = "registry"
     source: str = ""
+    read: str = ""
+
+    def __post_init__(self) -> None:
+        _check_read(self.read, self.source)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +144,7 @@ class Reading:
         command: What to run; empty where `file` is given.
         unit: Of the number: ``millidegree``, ``bits``, ``flag``, ``text``.
         source: Where this is written down.
+        read: When somebody found it there.
     """
 
     what: Literal["temperature", "throttling", "power"]
@@ -135,19 +152,25 @@ class Reading:
     command: str = ""
     unit: Literal["millidegree", "bits", "flag", "text"]
     source: str = ""
+    read: str = ""
 
     def __post_init__(self) -> None:
+        _check_read(self.read, self.source)
         if bool(self.file) == bool(self.command):
             raise ValueError(f"{self.what}: want a file or a command, one of the two")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trap:
-    """What goes wrong on this board again and again: what it is, what mends it, who says so."""
+    """What goes wrong on this board again and again: what it is, what mends it, who says so, and who has looked."""
 
     what: str
     mend: str
     source: str
+    read: str = ""
+
+    def __post_init__(self) -> None:
+        _check_read(self.read, self.source)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,6 +190,7 @@ class Profile:
         readings: Where it says how warm it is, whether it throttles, and how its power is.
         traps: What goes wrong.
         sources: Where threads and memory are written down.
+        read: When somebody found them there.
         schema: Version of this schema.
     """
 
@@ -182,9 +206,11 @@ class Profile:
     readings: tuple[Reading, ...] = ()
     traps: tuple[Trap, ...] = ()
     sources: tuple[str, ...] = ()
+    read: str = ""
     schema: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
+        _check_read(self.read, "".join(self.sources))
         if self.schema != SCHEMA_VERSION:
             raise ValueError(f"this edgex reads profiles of schema {SCHEMA_VERSION}, this one is of {self.schema}")
         if not self.systems:
@@ -305,5 +331,20 @@ def _by_name(name: str, profiles: tuple[Profile, ...]) -> Profile:
     raise BadInputError(f"board {name!r} is not known; {hint} (a new board is one file: docs/devices.md)")
 
 
-def _text(version: tuple[int, int]) -> str:
-    return ".".join(map(str, version))
+def _check_read(read: str, source: str) -> None:
+    _check_date("read", read)
+    if read and not source:
+        raise ValueError(f"read: want the source that was read on {read} beside it")
+
+
+def _check_date(key: str, text: str) -> None:
+    try:
+        if text:
+            date.fromisoformat(text)
+    except ValueError as error:
+        raise ValueError(f"{key}: want a day as 2026-11-30, got {text!r}") from error
+
+
+def oldest_python() -> str:
+    """What edgex needs: ``3.10``."""
+    return ".".join(map(str, OLDEST_PYTHON))

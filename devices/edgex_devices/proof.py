@@ -6,7 +6,7 @@ environment, before anything is switched.
 
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -90,11 +90,13 @@ class Verdict:
 def record(folder: Path, config: AppConfig) -> Proof:
     """Run a bundle's model here, on the golden images and on the photos in its folder.
 
+    On the CPU, whatever the board runs it on: the host need not have that accelerator, whose answers are held to these.
+
     Raises:
         EdgexError: If it cannot be opened, or fails its self-test.
     """
     photos = sorted(str(path.relative_to(folder)) for path in (folder / PHOTOS).glob("*"))
-    with _open(folder, config) as model:
+    with _open(folder, replace(config, device="cpu")) as model:
         images = [*(f"{_GOLDEN}{image.name}" for image in load_golden_images()), *photos]
         answers = tuple(_answer(model, folder, image) for image in images)
         logits = np.array([answer.logits for answer in answers], dtype=np.float32)

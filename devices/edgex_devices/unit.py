@@ -10,7 +10,8 @@ from dataclasses import dataclass
 STOP_S = 5
 NETWORK_SCHEMES = ("rtsp", "rtsps", "rtmp", "http", "https", "mqtt", "mqtts", "metrics", "browser", "tcp", "udp", "gst")
 _CAMERA_DEVICES = ("char-video4linux", "char-media", "char-dma_heap")
-_GPU_DEVICES = ("char-drm", "char-nvidia-frontend", "char-nvidia", "char-accel")
+# A name matches as a file's does: CUDA opens nvidia-uvm besides the card.
+_GPU_DEVICES = ("char-drm", "char-nvidia*", "char-accel")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ import hashlib
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from email.parser import BytesParser
 from pathlib import Path
@@ -57,23 +57,23 @@ class Target:
         }
 
 
-def resolve(folder: Path, own_wheel: Path, extra: str, target: Target, *, index: Path | None = None) -> None:
+def resolve(folder: Path, own_wheel: Path, extras: Sequence[str], target: Target, *, index: Path | None = None) -> None:
     """Fill a folder with edgex's wheel and all that it needs there.
 
     Args:
         folder: Filled.
         own_wheel: Of edgex.
-        extra: Of the engine; empty for none.
+        extras: Of edgex: its engine's, its camera's, its sinks'.
         target: What the wheels must fit.
         index: A folder of wheels that are taken instead of the registry's.
 
     Raises:
         BundleError: If a wheel does not exist for the target; it says which.
     """
-    _download(folder, [f"{own_wheel}[{extra}]" if extra else str(own_wheel)], target, index)
+    _download(folder, [f"{own_wheel}[{','.join(extras)}]" if extras else str(own_wheel)], target, index)
     # pip judges markers by the Python that it runs on itself, which is the host's.
     for _ in range(_ROUNDS):
-        missing = _missing(folder, extra, target)
+        missing = _missing(folder, extras, target)
         if not missing:
             return
         _download(folder, missing, target, index)
@@ -130,11 +130,11 @@ def _download(folder: Path, wanted: list[str], target: Target, index: Path | Non
         )
 
 
-def _missing(folder: Path, extra: str, target: Target) -> list[str]:
+def _missing(folder: Path, own_extras: Sequence[str], target: Target) -> list[str]:
     wheels = {canonicalize_name(parse_wheel_filename(path.name)[0]): path for path in folder.glob("*.whl")}
     wanted: dict[str, None] = {}
     for name, path in wheels.items():
-        extras = ("", extra) if name == "edgex" else ("",)
+        extras = ("", *own_extras) if name == "edgex" else ("",)
         for requirement in _requirements(path):
             if _holds(requirement.marker, extras, target) and canonicalize_name(requirement.name) not in wheels:
                 wanted[f"{requirement.name}{requirement.specifier}"] = None

@@ -50,7 +50,7 @@ def list_boards(profiles: tuple[Path, ...], as_json: bool) -> None:
 @_PROFILES
 @_JSON
 def show(name: str, profiles: tuple[Path, ...], as_json: bool) -> None:
-    """Show everything that is known of one board: raspberry-pi-5, raspberry-pi-5:trixie, or mine.toml."""
+    """Show all that is known of one board, and which sources were read: raspberry-pi-5:trixie, or mine.toml."""
     from edgex.cli.console import answers
     from edgex_devices.profile import load_profile
     from edgex_runtime.schema import to_plain
@@ -99,8 +99,9 @@ def _table(profiles: "tuple[Profile, ...]") -> "Table":
         table.add_column(heading)
     for profile in profiles:
         pythons = ", ".join(system.python for system in profile.systems)
-        engines = ", ".join(dict.fromkeys(engine.name for engine in profile.engines)) or "none"
-        table.add_row(profile.name, profile.title, pythons, engines)
+        engines = ", ".join(dict.fromkeys(engine.name for engine in profile.engines))
+        others = [f"{system.name}: {', '.join(system.wheels)}" for system in profile.systems if system.wheels]
+        table.add_row(profile.name, profile.title, pythons, engines or "; ".join(["none", *others]))
     return table
 
 
@@ -119,11 +120,29 @@ def _print(console: "Console", profile: "Profile") -> None:
     facts(profile.title, _board_rows(profile))
     facts("Systems", [row for system in range(len(profile.systems)) for row in _system_rows(profile, system)])
     engines = [
-        (f"{engine.name} on {engine.device}", f"edgex[{engine.extra}]: {engine.why}") for engine in profile.preferred
+        (
+            f"{engine.name} on {engine.device}",
+            _lines(f"edgex[{engine.extra}]: {engine.why}", _source(engine.source, engine.read)),
+        )
+        for engine in profile.preferred
     ]
     facts("Engines, the preferred first", engines)
-    facts("Readings", [(item.what, f"{item.file or item.command} ({item.unit})") for item in profile.readings])
-    facts("Traps", [("•", f"{trap.what}\n→ {trap.mend}\n  {trap.source}") for trap in profile.traps])
+    readings: list[tuple[str, str]] = [
+        (item.what, _lines(f"{item.file or item.command} ({item.unit})", _source(item.source, item.read)))
+        for item in profile.readings
+    ]
+    facts("Readings", readings)
+    traps = [("•", _lines(trap.what, f"→ {trap.mend}", _source(trap.source, trap.read))) for trap in profile.traps]
+    facts("Traps", traps)
+
+
+def _source(source: str, read: str) -> str:
+    """Who says so, and whether one of us has looked."""
+    return f"  {source} ({f'read {read}' if read else 'not read by us'})" if source else ""
+
+
+def _lines(*lines: str) -> str:
+    return "\n".join(filter(None, lines))
 
 
 def _board_rows(profile: "Profile") -> list[tuple[str, str]]:
@@ -132,12 +151,12 @@ def _board_rows(profile: "Profile") -> list[tuple[str, str]]:
     limit = profile.memory_limit_mb
     return [
         ("name", profile.name),
-        ("recognised by", ", ".join([wanted.machine, *signs])),
+        ("recognised by", _lines(", ".join([wanted.machine, *signs]), _source(wanted.source, wanted.read))),
         ("threads", str(profile.threads or UNKNOWN)),
         ("memory", f"{', '.join(map(str, profile.memory_mb))} MB" if profile.memory_mb else UNKNOWN),
         ("memory limit", f"{limit} MB, half of the smallest" if limit else UNKNOWN),
         ("camera", profile.camera),
-        *(("source", source) for source in profile.sources),
+        *(("source", _source(source, profile.read).strip()) for source in profile.sources),
     ]
 
 
@@ -147,5 +166,5 @@ def _system_rows(profile: "Profile", index: int) -> list[tuple[str, str]]:
     if not system.runs_edgex:
         wheels = ["edgex does not run on this Python: it is too old"]
     looked = f", wheels as of {system.checked}" if system.checked else ""
-    text = "\n".join([f"{system.title}: Python {system.python}, glibc {system.glibc or UNKNOWN}{looked}", *wheels])
-    return [(system.name, text)]
+    title = f"{system.title}: Python {system.python}, glibc {system.glibc or UNKNOWN}{looked}"
+    return [(system.name, _lines(title, *wheels, _source(system.source, system.read)))]

@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,13 @@ def test_systemd_understands_every_line(kind: str, scope: str, analyze: str, tmp
         line for line in done.stderr.splitlines() if "edgex-light.service" in line and "is not executable" not in line
     ]
     assert said == []
+
+
+def test_a_gpus_unit_may_open_what_cuda_opens() -> None:
+    """Beside the card itself that is nvidia-uvm, whose name in /proc/devices is its own."""
+    allowed = re.findall(r"^DeviceAllow=(\S+) rw$", system_unit(options(network=False, gpu=True)), flags=re.MULTILINE)
+    for group in ("nvidia-frontend", "nvidia", "nvidia-uvm", "drm", "accel"):
+        assert any(fnmatchcase(f"char-{group}", pattern) for pattern in allowed), group
 
 
 def test_nobody_is_root_and_nothing_but_its_own_state_is_writable() -> None:

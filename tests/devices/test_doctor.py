@@ -72,9 +72,16 @@ def test_detect_names_the_board_and_its_system(board_python: Path) -> None:
 def test_list_and_show_say_what_is_known() -> None:
     listed = run("devices", "list").stdout
     assert "raspberry-pi-zero-2-w" in listed
+    assert "none; python3.11" in listed
     shown = run("devices", "show", "raspberry-pi-4:trixie").stdout
     for text in ("Raspberry Pi 4 Model B", "Python 3.13", "vcgencmd get_throttled", "Illegal instruction", "https://"):
         assert text in shown
+
+
+def test_show_says_of_each_source_whether_it_was_read() -> None:
+    shown = " ".join(run("devices", "show", "jetson-orin-nano").stdout.split())
+    assert "https://github.com/microsoft/onnxruntime/issues/20503 (read 2026-11-30)" in shown
+    assert "https://developer.nvidia.com/embedded/jetson-modules (not read by us)" in shown
 
 
 def test_what_is_not_known_is_shown_as_unknown() -> None:

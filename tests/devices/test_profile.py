@@ -1,3 +1,5 @@
+import re
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -85,6 +87,8 @@ def test_an_unknown_key_is_refused_with_the_nearest_known_one(tmp_path: Path) ->
         ("schema = 1", "schema = 9", "schema 1, this one is of 9"),
         ('name = "mine"', 'name = "yours"', "as the file is called"),
         ('arch = "aarch64"', 'arch = "armv7l"', "want one of 'aarch64', 'x86_64'"),
+        ('checked = "2026-11-24"', 'checked = "November"', "checked: want a day as 2026-11-30, got 'November'"),
+        ('glibc = "2.36"', 'glibc = "2.36"\nread = "2026-11-30"', "want the source that was read on 2026-11-30"),
     ],
 )
 def test_a_malformed_profile_is_refused_in_words(tmp_path: Path, was: str, becomes: str, message: str) -> None:
@@ -117,9 +121,23 @@ def test_engines_are_those_with_a_wheel_in_their_order(tmp_path: Path) -> None:
     assert profile.on("old").engines == ()
 
 
+def test_the_example_of_the_documentation_is_a_profile(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs/devices.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"^    # edgex-profiles/my-board\.toml\n(?:    .*\n|\n)+", page, flags=re.MULTILINE)
+    profile = read_profile(write(tmp_path, textwrap.dedent(example).partition("\nThen")[0], "my-board"))
+    assert ([engine.name for engine in profile.engines], profile.threads) == (["tflite"], 4)
+
+
 def test_what_is_not_known_is_none(tmp_path: Path) -> None:
     profile = read_profile(write(tmp_path))
     assert (profile.threads, profile.memory_limit_mb, profile.on("old").platforms) == (None, None, ())
+
+
+def test_a_fact_says_when_somebody_read_its_source(tmp_path: Path) -> None:
+    """Of those that do not, nobody claims to have looked."""
+    trap = '[[traps]]\nwhat = "w"\nmend = "m"\nsource = "https://example.org/"\n'
+    profile = read_profile(write(tmp_path, f'{MINE}\n{trap}read = "2026-11-30"\n\n{trap}'))
+    assert [item.read for item in profile.traps] == ["2026-11-30", ""]
 
 
 def test_the_memory_limit_is_half_of_the_smallest_size() -> None:
