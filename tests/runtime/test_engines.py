@@ -259,6 +259,24 @@ def test_a_silent_fall_back_to_the_cpu_is_refused(monkeypatch: pytest.MonkeyPatc
         open_engine(tiny_onnx, EngineOptions(device="gpu"))
 
 
+def test_cudas_libraries_are_looked_for_where_pip_puts_them(
+    monkeypatch: pytest.MonkeyPatch, tiny_onnx: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    import onnxruntime
+
+    def preload() -> None:
+        print("Failed to load libcudnn.so.9: no such file")
+
+    monkeypatch.setattr(
+        onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    )
+    monkeypatch.setattr(onnxruntime, "preload_dlls", preload)
+    with pytest.warns(UserWarning, match="CUDAExecutionProvider"), pytest.raises(DeviceUnavailableError) as caught:
+        open_engine(tiny_onnx, EngineOptions(device="gpu"))
+    assert str(caught.value).endswith("(Failed to load libcudnn.so.9: no such file)")
+    assert "libcudnn" not in capfd.readouterr().out
+
+
 def test_an_unknown_device_is_told(case: str, path: Path) -> None:
     with pytest.raises(BadInputError, match="'cuda' is not known; known are auto, cpu, gpu, npu"):
         open_engine(path, EngineOptions(device="cuda"), name_of(case))  # type: ignore[arg-type]

@@ -1,5 +1,7 @@
 """onnxruntime runs .onnx files."""
 
+import contextlib
+import io
 import json
 import re
 import tempfile
@@ -46,6 +48,7 @@ class OnnxRuntimeEngine:
     def __init__(self, path: Path, options: EngineOptions) -> None:
         self._path = path
         provider = _provider(options.device)
+        self._missing_libraries = "" if provider == CPU else _load_libraries()
         if provider == CPU:
             self._open(options, provider)
             device = _DEVICES[CPU]
@@ -74,7 +77,7 @@ class OnnxRuntimeEngine:
             # A provider whose libraries are not there is dropped with a log line only; we asked for that one.
             raise DeviceUnavailableError(
                 f"device {options.device!r}: onnxruntime could not start {provider}, it has {session.get_providers()}: "
-                "install its driver and libraries, or use device 'cpu'"
+                f"install its driver and libraries, or use device 'cpu'{self._missing_libraries}"
             )
         self._session = session
         self._input = session.get_inputs()[0].name
@@ -136,6 +139,18 @@ def _provider(device: str) -> str:
             f"use one of them, or install the onnxruntime that is built for {device}"
         )
     return provider
+
+
+def _load_libraries() -> str:
+    """Load CUDA's libraries from where pip has put them, which onnxruntime does not by itself; say what it misses."""
+    preload = getattr(onnxruntime, "preload_dlls", None)  # Since 1.21.
+    if preload is None:
+        return ""
+    # It raises nothing, and prints to where our data goes.
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        preload()
+    complaint = said.getvalue().strip().split("\n", 1)[0]
+    return f" ({complaint})" if complaint else ""
 
 
 def _with_fallback(provider: str) -> list[str]:
