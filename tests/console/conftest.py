@@ -3,6 +3,7 @@
 import contextlib
 import io
 import ssl
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -140,3 +141,14 @@ def console(open_console: Callable[..., Console], tmp_path: Path) -> Console:
     """One that collects below ``photos``."""
     (tmp_path / "photos").mkdir()
     return open_console(f"?collect={tmp_path / 'photos'}")
+
+
+@pytest.fixture
+def no_thread_leaks() -> Iterator[None]:
+    before = set(threading.enumerate())
+    yield
+    # The pools of the studio end by themselves, but not at once.
+    end = time.monotonic() + 2
+    while (left := [one.name for one in threading.enumerate() if one not in before]) and time.monotonic() < end:
+        time.sleep(0.01)
+    assert not [name for name in left if name.startswith("edgex")]
