@@ -18,6 +18,7 @@ from edgex_runtime.address import shown
 from edgex_runtime.control import Classifier
 from edgex_runtime.errors import BadInputError
 from edgex_runtime.freshness import State
+from edgex_runtime.health import HealthMonitor
 from edgex_runtime.sinks.address import Address, parse_address
 from edgex_runtime.sinks.queued import QueuedSink
 from edgex_runtime.sinks.registry import Surroundings
@@ -38,12 +39,15 @@ OTHERS = "others"
 class Meters:
     """A run's figures as Prometheus's own objects; `read` by any thread."""
 
-    def __init__(self, queues: Sequence[QueuedSink], model: Classifier | None = None) -> None:
+    def __init__(
+        self, queues: Sequence[QueuedSink], model: Classifier | None = None, health: HealthMonitor | None = None
+    ) -> None:
         """Register all.
 
         Args:
             queues: The run's sinks; ones that are added later are shown too.
             model: What classifies; of several, the one in use when the figures are asked for.
+            health: Of the board; None tells nothing of it.
         """
         self.registry = registry = CollectorRegistry()
         self._frames = Counter(
@@ -79,6 +83,8 @@ class Meters:
         self.registry.register(_SinkCollector(queues))
         if model is not None:
             self.registry.register(_ModelCollector(model))
+        if health is not None:
+            self.registry.register(_BoardCollector(health))
         self._tracks: dict[str, _Track] = {}
 
     def count(self, result: LiveResult) -> None:
@@ -158,6 +164,36 @@ class _ModelCollector:
         return [InfoMetricFamily("edgex_model", "What classifies.", value=value)]
 
 
+class _BoardCollector:
+    """The board's health, read when it is asked for; of what the board does not tell there is no metric, not zero."""
+
+    def __init__(self, health: HealthMonitor) -> None:
+        self._health = health
+
+    def collect(self) -> Iterable[Metric]:
+        health = self._health.read()
+        celsius = GaugeMetricFamily("edgex_board_temperature_celsius", "Of each sensor.", labels=["sensor"])
+        for sensor in health.temperatures:
+            celsius.add_metric([sensor.name], sensor.value)
+        watts = GaugeMetricFamily("edgex_board_power_watts", "Of each rail that is measured.", labels=["rail"])
+        for rail in health.powers:
+            watts.add_metric([rail.name], rail.value)
+        now = GaugeMetricFamily("edgex_board_throttled", "Whether it slows the board down now.", labels=["reason"])
+        before = GaugeMetricFamily(
+            "edgex_board_throttled_since_start", "Whether it has since the board was started.", labels=["reason"]
+        )
+        for one in health.throttles:
+            now.add_metric([one.reason], one.now)
+            if one.before is not None:
+                before.add_metric([one.reason], one.before)
+        limit = GaugeMetricFamily("edgex_board_cpu_limit_hertz", "What the CPU may run at.")
+        most = GaugeMetricFamily("edgex_board_cpu_max_hertz", "What the CPU can run at.")
+        if health.clock_limit_mhz is not None and health.clock_max_mhz is not None:
+            limit.add_metric([], health.clock_limit_mhz * 1e6)
+            most.add_metric([], health.clock_max_mhz * 1e6)
+        return [family for family in (celsius, watts, now, before, limit, most) if family.samples]
+
+
 class MetricsSink:
     """Counts, and answers Prometheus from threads of its own."""
 
@@ -200,7 +236,7 @@ def open_metrics(uri: str, surroundings: Surroundings) -> MetricsSink:
     # A URI of the form scheme://:port has no host, and a socket without one would be open to everybody.
     uri = uri.replace("metrics://:", f"metrics://{LOOPBACK}:", 1)
     address = parse_address(uri, port=PORT, known={})
-    meters = Meters(surroundings.queues, surroundings.models)
+    meters = Meters(surroundings.queues, surroundings.models, surroundings.health)
     return MetricsSink(meters, _listen(address, meters.registry))
 
 
