@@ -349,6 +349,7 @@ def test_what_waits_when_the_run_ends_is_published_before_it_does(
     assert len(listener.payloads("home/door/event")) == 30
     assert json.loads(listener.last("home/door/result") or "")["label"] == "dog"
     assert sink.figures().dropped == 0 or len(listener.payloads("home/door/result")) < 31
+    wait_for(lambda: sink.figures().delivered == len(listener.heard))
 
 
 def test_a_label_is_told_when_it_changes_and_not_too_often() -> None:

@@ -176,6 +176,6 @@ def test_a_still_scene_keeps_its_answer_and_its_frames_stay_young(model: Classif
 def test_single_pictures_are_not_smoothed_into_one_another(model: Classifier, frame: MakeFrame) -> None:
     source = FakeSource([frame(0)], SourceInfo(name="photos", live=False))
     options = LiveOptions(answers=AnswerOptions(smooth_s=1.0))
-    with pytest.raises(BadInputError, match=r"photos: single pictures.*smooth_s wants a camera or a video"):
+    with pytest.raises(BadInputError, match=r"photos: single pictures.*leave out smoothing \(--smooth\), or"):
         run_live(model, source, options=options)
     assert source.closed

@@ -140,6 +140,9 @@ class _SinkCollector:
     def collect(self) -> Iterable[Metric]:
         written = CounterMetricFamily("edgex_sink_written", "Results that the sink took.", labels=["sink"])
         dropped = CounterMetricFamily("edgex_sink_dropped", "Results that the sink lost.", labels=["sink"])
+        delivered = CounterMetricFamily(
+            "edgex_sink_delivered", "Messages that the sink's server has confirmed.", labels=["sink"]
+        )
         median = GaugeMetricFamily("edgex_sink_write_median_seconds", "The sink's time for one.", labels=["sink"])
         seen = set[str]()
         for figures in [queue.figures() for queue in list(self._queues)]:
@@ -147,9 +150,11 @@ class _SinkCollector:
             seen.add(name)
             written.add_metric([name], figures.written)
             dropped.add_metric([name], figures.dropped)
+            if figures.delivered is not None:
+                delivered.add_metric([name], figures.delivered)
             if figures.median_ms is not None:
                 median.add_metric([name], figures.median_ms / 1e3)
-        return [written, dropped, median]
+        return [written, dropped, delivered, median]
 
 
 class _ModelCollector:
