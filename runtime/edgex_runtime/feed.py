@@ -150,6 +150,11 @@ class Feed:
         self.state = State.LOST
         return self._tell(State.LOST, str(error))
 
+    def tell_ended(self) -> LiveResult:
+        """Say that the source came to its end."""
+        self.state = State.ENDED
+        return self._tell(State.ENDED)
+
     def tell_unreadable(self, item: Unreadable) -> LiveResult:
         """Say that a picture could not be read."""
         return replace(self._tell(self.capture.state(), item.error), name=item.name, index=item.index)

@@ -73,7 +73,7 @@ def test_a_real_camera_is_read_unplugged_and_plugged_in_again(tmp_path: Path) ->
     if absent := v4l2_guest.missing():
         pytest.skip(f"wants {', '.join(absent)}: apt-get install {v4l2_guest.PACKAGES}")
     script = Path(v4l2_guest.__file__).with_name("v4l2_script.py")
-    lines = v4l2_guest.run_in_guest(script, tmp_path).splitlines()
+    lines = v4l2_guest.run_in_guest(script, tmp_path, "vivid").splitlines()
     told = {key: value for line in lines if line.startswith("{") for key, value in json.loads(line).items()}
     assert "/dev/video0 (vivid-000-vid-cap)" in told["found"]
     assert "/dev/video7: no such camera; here are /dev/video0" in told["missing"]

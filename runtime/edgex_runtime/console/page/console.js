@@ -107,7 +107,8 @@ function refreshState() {
   const playing = !status.live && status.state === "LIVE";
   const state = latest.paused && ["LIVE", "STALE", "WAITING"].includes(status.state) ? "PAUSED" : playing ? "FILE" : status.state;
   const waits = boxes.includes(source) && ["WAITING", "STALE", "RECONNECTING"].includes(state);
-  const why = waits ? "no browser sends its camera: use the button below" : status.why;
+  const ended = status.state === "ENDED" ? "it has come to its end" : "";
+  const why = waits ? "no browser sends its camera: use the button below" : status.why || ended;
   screen.state(state, state === "PAUSED" ? "" : why, now, waits ? "No camera" : undefined);
   agePlot.show(now === null ? "–" : duration(now));
 }
