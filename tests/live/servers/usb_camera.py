@@ -13,7 +13,8 @@ from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
-ATTACH = Path("/sys/devices/platform/vhci_hcd.0/attach")
+PORT = 0
+ATTACH, DETACH = (Path("/sys/devices/platform/vhci_hcd.0") / name for name in ("attach", "detach"))
 HIGH_SPEED = 3
 SUBMIT, UNLINK, SUBMITTED, UNLINKED = 1, 2, 3, 4
 PIPE_ERROR, CONNECTION_RESET = -32, -104
@@ -65,7 +66,11 @@ class UsbCamera:
         """Let the kernel find it."""
         for run in (self._answer, self._stream):
             threading.Thread(target=run, daemon=True).start()
-        ATTACH.write_text(f"0 {self._kernels.fileno()} 1 {HIGH_SPEED}")
+        ATTACH.write_text(f"{PORT} {self._kernels.fileno()} 1 {HIGH_SPEED}")
+
+    def unplug(self) -> None:
+        """Pull the cable."""
+        DETACH.write_text(f"{PORT}")
 
     def _answer(self) -> None:
         while head := self._take(48):

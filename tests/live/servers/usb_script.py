@@ -12,12 +12,14 @@ import simplejpeg
 from camera_server import draw, read
 from usb_camera import UsbCamera
 
+from edgex_runtime.errors import SourceLostError
 from edgex_runtime.sources.registry import open_source
 from edgex_runtime.sources.source import Frame, Unreadable
 
 SIZE = (640, 480)
 DEVICE = "/dev/video0"
 ITEMS = 24
+LIMIT_S = 60.0
 
 
 def tell(name: str, value: object) -> None:
@@ -38,23 +40,35 @@ def frames() -> Iterator[bytes]:
 
 
 def main() -> None:
-    UsbCamera(frames(), SIZE).plug_in()
-    end = time.monotonic() + 60
+    camera = UsbCamera(frames(), SIZE)
+    camera.plug_in()
+    end = time.monotonic() + LIMIT_S
     while not Path(DEVICE).exists() and time.monotonic() < end:
         time.sleep(0.1)
     tell("driver", Path("/sys/class/video4linux/video0/device/driver").resolve().name)
+    tell("opencv alone", by_opencv())
     source = open_source(f"{DEVICE}?timeout=20s")
     items = [source.read() for _ in range(ITEMS)]
-    source.close()
     tell("edgex", [read(item.image) if isinstance(item, Frame) else "damaged" for item in items])
     tell("said", next(item.error for item in items if isinstance(item, Unreadable)))
-    tell("size", next(item.image.shape for item in items if isinstance(item, Frame)))
-    tell("age_ms", (time.monotonic_ns() - items[-1].captured_ns) / 1e6 if items[-1] else None)
+    newest = next(item for item in reversed(items) if isinstance(item, Frame))
+    tell("shape", newest.image.shape)
+    tell("age_ms", (time.monotonic_ns() - newest.captured_ns) / 1e6)
+    camera.unplug()
+    try:
+        while source.read() is not None:
+            pass
+    except SourceLostError as error:
+        tell("unplugged", str(error))
+    source.close()
+
+
+def by_opencv() -> list[int | str | None]:
+    """What OpenCV makes of the same: the numbers that it shows, None for a picture that shows none."""
     capture = cv2.VideoCapture(DEVICE, cv2.CAP_V4L2)
     retrieved = [capture.read() for _ in range(ITEMS)]
-    tell("opencv alone", [read(image) if done else "damaged" for done, image in retrieved])
-    capture.set(cv2.CAP_PROP_CONVERT_RGB, 0)
-    tell("raw shape", capture.read()[1].ndim)
+    capture.release()
+    return [read(image) if done else "damaged" for done, image in retrieved]  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":
