@@ -194,15 +194,20 @@ def open_watchdog(uri: str, surroundings: Surroundings) -> Watchdog:
     """Open ``watchdog://``, or ``watchdog:///run/edgex-flowers/health.json``.
 
     Raises:
-        BadInputError: If the file's folder is not there.
+        BadInputError: If the file's folder is not there, or nobody would hear anything.
     """
-    path = uri.removeprefix(SCHEME)
+    path, socket_path = uri.removeprefix(SCHEME), os.environ.get("NOTIFY_SOCKET", "")
+    if not path and not socket_path:
+        raise BadInputError(
+            f"{uri}: nobody listens: want systemd's socket ($NOTIFY_SOCKET, by Type=notify in the unit), or a file: "
+            f"{SCHEME}/run/NAME/health.json"
+        )
     if path and not Path(path).parent.is_dir():
         raise BadInputError(f"{uri}: want a file in a folder that exists, and that is in memory (/run)")
     limit_us = os.environ.get("WATCHDOG_USEC", "")
     return Watchdog(
         health=Path(path) if path else None,
-        socket_path=os.environ.get("NOTIFY_SOCKET", ""),
+        socket_path=socket_path,
         sources=surroundings.sources or (surroundings.source,),
         limit_s=int(limit_us) / 1e6 if limit_us.isdecimal() else None,
         board=surroundings.health,

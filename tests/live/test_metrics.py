@@ -212,9 +212,15 @@ def test_a_client_that_says_nothing_keeps_nobody_from_the_end() -> None:
         get(port)
 
 
-def test_without_an_address_it_is_loopback_and_any_other_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+def test_without_an_address_it_is_loopback_and_any_other_is_warned_of(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     port = free_port()
     sink = open_sink(f"metrics://:{port}", Surroundings(source=CAMERA))
+    sink.close()
+    monkeypatch.setattr("edgex_runtime.sinks.metrics.PORT", port)
+    sink = open_sink("metrics://", Surroundings(source=CAMERA))
+    assert "edgex" in get(port)
     sink.close()
     assert not caplog.text
     sink = open_sink(f"metrics://0.0.0.0:{port}", Surroundings(source=CAMERA))

@@ -120,6 +120,12 @@ def test_without_systemd_there_is_only_the_file(tmp_path: Path) -> None:
     assert (tmp_path / "health.json").exists()
 
 
+def test_where_nobody_would_hear_it_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+    with pytest.raises(BadInputError, match=r"nobody listens: want systemd's socket .*, or a file"):
+        open_sink("watchdog://", Surroundings(source=DOOR))
+
+
 def test_is_a_sink_like_any_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, systemd: Systemd) -> None:
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
     surroundings = Surroundings(source=SourceInfo(name="fake", live=True, fps=20.0))

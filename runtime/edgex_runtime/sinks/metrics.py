@@ -5,6 +5,7 @@ without credentials; classes are no label, for there may be thousands.
 """
 
 import logging
+import re
 import socket
 import threading
 from collections.abc import Iterable, Sequence
@@ -233,13 +234,13 @@ class _ServerV6(_Server):
 
 
 def open_metrics(uri: str, surroundings: Surroundings) -> MetricsSink:
-    """Listen where the URI says; `metrics://:9100` is loopback.
+    """Listen where the URI says; `metrics://` and `metrics://:9100` are loopback.
 
     Raises:
         BadInputError: If it cannot listen there.
     """
-    # A URI of the form scheme://:port has no host, and a socket without one would be open to everybody.
-    uri = uri.replace("metrics://:", f"metrics://{LOOPBACK}:", 1)
+    # Such a URI has no host, and a socket without one would be open to everybody.
+    uri = re.sub(r"^metrics://(?=:|$)", f"metrics://{LOOPBACK}", uri)
     address = parse_address(uri, port=PORT, known={})
     meters = Meters(surroundings.queues, surroundings.models, surroundings.health)
     return MetricsSink(meters, _listen(address, meters.registry))
