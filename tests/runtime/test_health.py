@@ -1,5 +1,7 @@
 """What a board tells of temperature, power and throttling: read from folders that stand for boards."""
 
+import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -136,3 +138,24 @@ def test_this_machine_is_read_without_an_error() -> None:
     health = HealthMonitor().read()
     assert all(-60 < one.value < 200 for one in health.temperatures)
     assert {one.reason for one in health.throttles} <= set(REASONS)
+
+
+@pytest.mark.parametrize(
+    ("does", "bits", "calls"),
+    [("echo throttled=0x50004", {"throttled"}, 2), ("exit 1", set(), 1), ("exec sleep 60", set(), 1)],
+    ids=["answers", "may not", "hangs"],
+)
+def test_the_firmwares_command_is_run_and_not_again_where_it_does_not_answer(
+    tmp_path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch, does: str, bits: set[str], calls: int
+) -> None:
+    program = tmp_path / "vcgencmd"
+    program.write_text(f"#!/bin/sh\necho $1 >> {tmp_path}/calls\n{does}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monitor = HealthMonitor(clock=clock)
+    began = time.monotonic()
+    for _ in range(2):
+        clock.sleep(PERIOD_S)
+        assert slowed(monitor.read())[0] >= bits
+    assert time.monotonic() - began < 20
+    assert (tmp_path / "calls").read_text().split() == ["get_throttled"] * calls
