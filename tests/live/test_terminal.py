@@ -97,7 +97,7 @@ def test_every_picture_of_a_folder_gets_its_line(tty: bool) -> None:
     sink.write(None, FAILED)
     sink.close()
     assert stream.getvalue().count("\n") == 6
-    assert "want an image" in stream.getvalue()
+    assert stream.getvalue().count("x.jpg: want an image") == stream.getvalue().count("x.jpg") == 1
 
 
 def test_a_label_cannot_command_the_terminal() -> None:
