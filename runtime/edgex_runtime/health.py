@@ -17,6 +17,8 @@ from edgex_runtime.clock import Clock, SystemClock
 PERIOD_S = 5.0
 """Heat does not change faster, and reading costs a millisecond or two."""
 COMMAND_S = 1.0
+MAX_FAILURES = 3
+"""A command that is not there, or may not be run, is asked so often and no more; a busy board may miss one second."""
 MAX_SENSORS = 32
 PLAUSIBLE = range(-60_000, 200_000)
 """Millidegrees: a sensor that is off may answer -274 °C, or anything."""
@@ -109,7 +111,7 @@ class HealthMonitor:
         self._clock = clock or SystemClock()
         self._lock = threading.Lock()
         self._counts: dict[str, int] = {}
-        self._is_pi_mute = False
+        self._failures = 0
         self._health = BoardHealth()
         self._read_ns: int | None = None
 
@@ -209,10 +211,9 @@ class HealthMonitor:
         if self._root != Path("/"):
             answer = _text(self._root / ".commands/vcgencmd get_throttled")
         else:
-            answer = "" if self._is_pi_mute else _ask_firmware()
+            answer = _ask_firmware() if self._failures < MAX_FAILURES else ""
         found = re.search(r"0x[0-9a-fA-F]+", answer)
-        # Where it is not there, or may not be asked, it is not asked again.
-        self._is_pi_mute = found is None
+        self._failures = 0 if found else self._failures + 1
         return int(found[0], 16) if found else None
 
     def _chips(self) -> Iterator[tuple[Path, str]]:
