@@ -190,6 +190,34 @@ def test_sources_are_switched(browser: Browser, open_console: Callable[..., Any]
     assert browser.complaints() == []
 
 
+SLOW_UNPACKING = """
+window.seen = [];
+const real = window.createImageBitmap;
+window.createImageBitmap = async (...all) => {
+  await new Promise((go) => setTimeout(go, 400));
+  return real(...all);
+};
+const gate = document.querySelectorAll("#sources button")[1];
+new MutationObserver(() => window.seen.push(gate.dataset.state)).observe(gate, {attributeFilter: ["data-state"]});
+0
+"""
+
+
+def test_what_came_later_is_not_overtaken_by_a_picture_that_is_still_unpacked(
+    browser: Browser, open_console: Callable[..., Any]
+) -> None:
+    console = open_console(sources=("door", "gate"))
+    browser.open(console.url, 1280)
+    browser.wait("document.querySelectorAll('#sources button')[1]?.dataset.state === 'WAITING'")
+    browser.value(SLOW_UNPACKING)
+    console.show(draw(1), source="door")
+    time.sleep(0.1)
+    console.tell(State.LOST, source="gate")
+    browser.wait("window.seen.includes('LOST')")
+    time.sleep(0.6)
+    assert set(browser.value("window.seen.slice(window.seen.indexOf('LOST'))")) == {"LOST"}
+
+
 def test_an_unsure_answer_is_told_as_one(page: Browser, console: Any) -> None:
     console.show(draw(2), known=False, score=0.3)
     page.wait(f"{text('#label')} === 'unknown (circle?)'")
