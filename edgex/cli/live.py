@@ -367,6 +367,8 @@ def describe_sink(figures: "SinkFigures") -> str:
     """What became of the results that a sink was given, in a line."""
     took = "" if figures.median_ms is None else f" at {figures.median_ms:.1f} ms each"
     left = "; it did not end, and was left behind" if figures.left_behind else ""
+    if figures.delivered is not None:
+        took = f", and delivered {figures.delivered or 'none'} of its messages"
     return f"{figures.name}: took {figures.written} results{took}, {figures.dropped} dropped{left}"
 
 

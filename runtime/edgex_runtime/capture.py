@@ -68,6 +68,7 @@ class Capture:
         self._ready: deque[Frame | Unreadable] = deque()
         self._changed = changed or threading.Condition()
         self._filler = FillerFilter()
+        self._is_filler_told = False
         self._thread = threading.Thread(target=self._run, name="edgex-capture", daemon=True)
         self._stopping = False
         self._finished = False
@@ -194,12 +195,22 @@ class Capture:
                     self._append(item)
             return
         if self._filler.is_filler(item.image):
+            self._tell_filler()
             return
         with self._changed:
             self._welcome()
             self._dropped += sum(isinstance(waiting, Frame) for waiting in self._ready)
             self._ready.clear()
             self._append(item)
+
+    def _tell_filler(self) -> None:
+        """Once a run: a closed shutter and a still screen look like a camera that hangs, and are not mended as one."""
+        if not self._is_filler_told and self.state() is State.STALE:
+            self._is_filler_told = True
+            logger.warning(
+                "%s: gives pictures, and nothing new: they are black, or the last one again, which is not classified",
+                self._source.info.name,
+            )
 
     def _welcome(self) -> None:
         """A new frame came: the source lives, and a later loss is another one."""

@@ -150,6 +150,11 @@ class Feed:
         self.state = State.LOST
         return self._tell(State.LOST, str(error))
 
+    def tell_ended(self) -> LiveResult:
+        """Say that the source came to its end."""
+        self.state = State.ENDED
+        return self._tell(State.ENDED)
+
     def tell_unreadable(self, item: Unreadable) -> LiveResult:
         """Say that a picture could not be read."""
         return replace(self._tell(self.capture.state(), item.error), name=item.name, index=item.index)
@@ -226,10 +231,14 @@ def _is_stream(info: SourceInfo) -> bool:
 
 
 def _check_is_stream(info: SourceInfo, options: FeedOptions) -> None:
-    wanted = [name for name in ("smooth_s", "hysteresis") if getattr(options.answers, name)]
-    wanted += [] if options.motion is None else ["motion"]
+    asked = {
+        "smoothing (--smooth)": options.answers.smooth_s,
+        "hysteresis (--hysteresis)": options.answers.hysteresis,
+        "the motion gate (--motion)": options.motion,
+    }
+    wanted = [words for words, value in asked.items() if value]
     if wanted and not _is_stream(info):
         raise BadInputError(
-            f"{info.name}: single pictures, each with an answer of its own: {', '.join(wanted)} wants a camera or "
-            "a video"
+            f"{info.name}: single pictures, each with an answer of its own: leave out {', '.join(wanted)}, or take a "
+            "camera or a video"
         )

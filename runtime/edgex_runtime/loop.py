@@ -78,7 +78,10 @@ class Loop:
                 yield None, feed.tell_lost(error)
                 continue
             if item is End.END:
-                feed.state = State.ENDED
+                ended = feed.tell_ended()
+                # The end of the last one is the run's, which every sink hears of by being closed.
+                if not all(other.is_over for other in self._feeds):
+                    yield None, ended
             elif isinstance(item, Unreadable):
                 yield None, feed.tell_unreadable(item)
             elif isinstance(item, Frame):

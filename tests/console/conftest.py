@@ -3,6 +3,7 @@
 import contextlib
 import io
 import ssl
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from edgex_runtime.control import Control, ModelChoice
 from edgex_runtime.freshness import State
+from edgex_runtime.health import HealthMonitor
 from edgex_runtime.metadata.registry import write_spec
 from edgex_runtime.model import Model
 from edgex_runtime.predictions import Score
@@ -114,15 +116,21 @@ class Console:
 
 
 @pytest.fixture
-def open_console(models: ModelChoice) -> Iterator[Callable[..., Console]]:
-    """(query, sources=…, scheme=…, host=…) → a console on a free port; closed when the test ends."""
+def open_console(models: ModelChoice, tmp_path: Path) -> Iterator[Callable[..., Console]]:
+    """(query, sources=…, address=…, board=…) → a console on a free port; closed when the test ends."""
     opened: list[Console] = []
 
-    def open_it(query: str = "", *, sources: tuple[str, ...] = ("front door",), address: str = "") -> Console:
+    def open_it(
+        query: str = "", *, sources: tuple[str, ...] = ("front door",), address: str = "", board: Path | None = None
+    ) -> Console:
         infos = tuple(SourceInfo(name=name, live=True, fps=30) for name in sources)
         said, control = io.StringIO(), Control()
         models.select("tiny")
-        around = Surroundings(source=infos[0], sources=infos, control=control, models=models, stderr=said)
+        # Not the board that the tests run on: without one given there is none.
+        health = HealthMonitor(board or tmp_path / "no board")
+        around = Surroundings(
+            source=infos[0], sources=infos, control=control, models=models, health=health, stderr=said
+        )
         address = address or "http://127.0.0.1:0"
         sink = open_sink(f"{address}{query}", around)
         port = int(said.getvalue().split("://")[1].split("/")[0].rsplit(":", 1)[1])
@@ -140,3 +148,14 @@ def console(open_console: Callable[..., Console], tmp_path: Path) -> Console:
     """One that collects below ``photos``."""
     (tmp_path / "photos").mkdir()
     return open_console(f"?collect={tmp_path / 'photos'}")
+
+
+@pytest.fixture
+def no_thread_leaks() -> Iterator[None]:
+    before = set(threading.enumerate())
+    yield
+    # The pools of the studio end by themselves, but not at once.
+    end = time.monotonic() + 2
+    while (left := [one.name for one in threading.enumerate() if one not in before]) and time.monotonic() < end:
+        time.sleep(0.01)
+    assert not [name for name in left if name.startswith("edgex")]

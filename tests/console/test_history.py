@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgex_runtime.console.board import Board
+from edgex_runtime.console.board import NOTICE_NS, Board
 from edgex_runtime.console.history import KEEP, PERIOD_NS, History
 from edgex_runtime.freshness import State
 from edgex_runtime.sinks.sink import LiveResult
@@ -92,3 +92,24 @@ def test_a_lost_source_stays_lost() -> None:
     board = Clocked(live=True)
     board.tell(State.LOST, 40)
     assert board.status(after_s=30) == ("LOST", 30_040)
+
+
+def test_a_cameras_damaged_pictures_are_gathered_and_a_folders_each_told() -> None:
+    now_ns = 0
+    sources = [SourceInfo(name="door", live=True, fps=30), SourceInfo(name="photos", live=False)]
+    board = Board(sources, now_ns=lambda: now_ns)
+
+    def put(index: int | None, source: str, error: str) -> None:
+        told = {"state": State.LIVE, "name": "x", "at_ns": 0, "age_ms": None, "dropped": 0, "source": source}
+        board.put(None, LiveResult(index=index, error=error, **told))
+
+    for index in range(4):
+        for source in ("door", "photos"):
+            put(index, source, f"{index}: half")
+    now_ns = NOTICE_NS
+    put(4, "door", "4: half")
+    put(None, "door", "the cable was pulled")
+    texts = {source: [one.text for one in board.notices(-1) if one.source == source] for source in ("door", "photos")}
+    assert texts["photos"] == ["0: half", "1: half", "2: half", "3: half"]
+    gathered = "4 pictures could not be read; the last: 4: half"
+    assert texts["door"] == ["0: half", gathered, "the cable was pulled"]

@@ -1,7 +1,6 @@
 """The console's page in a real browser: frames go in, labels come out, every control does what it says."""
 
 import io
-import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from chromium import Browser
+from page_checks import CONTRAST, SHOTS, shoot
 from small_loop import SmallLoop
 
 from edgex_runtime.control import Control, ModelChoice
@@ -22,8 +22,6 @@ from edgex_runtime.sources.registry import open_source
 TEXT = "document.querySelector('{}').textContent"
 STATE = "document.querySelector('#stage').dataset.state"
 HOSTILE = '<img src=x onerror="console.error(1)">'
-# Where pictures of the page go, for whoever wants to look at them: EDGEX_SCREENSHOTS=/tmp/shots pytest tests/console
-SHOTS = os.environ.get("EDGEX_SCREENSHOTS")
 
 
 def text(selector: str) -> str:
@@ -48,11 +46,6 @@ def page(browser: Browser, console: Any) -> Iterator[Browser]:
     yield browser
     assert browser.complaints() == []
     browser.open("about:blank", 1280)
-
-
-def shoot(browser: Browser, name: str) -> None:
-    if SHOTS:
-        browser.screenshot(Path(SHOTS) / f"{name}.png")
 
 
 def test_loads_nothing_from_elsewhere(page: Browser, console: Any) -> None:
@@ -197,6 +190,34 @@ def test_sources_are_switched(browser: Browser, open_console: Callable[..., Any]
     assert browser.complaints() == []
 
 
+SLOW_UNPACKING = """
+window.seen = [];
+const real = window.createImageBitmap;
+window.createImageBitmap = async (...all) => {
+  await new Promise((go) => setTimeout(go, 400));
+  return real(...all);
+};
+const gate = document.querySelectorAll("#sources button")[1];
+new MutationObserver(() => window.seen.push(gate.dataset.state)).observe(gate, {attributeFilter: ["data-state"]});
+0
+"""
+
+
+def test_what_came_later_is_not_overtaken_by_a_picture_that_is_still_unpacked(
+    browser: Browser, open_console: Callable[..., Any]
+) -> None:
+    console = open_console(sources=("door", "gate"))
+    browser.open(console.url, 1280)
+    browser.wait("document.querySelectorAll('#sources button')[1]?.dataset.state === 'WAITING'")
+    browser.value(SLOW_UNPACKING)
+    console.show(draw(1), source="door")
+    time.sleep(0.1)
+    console.tell(State.LOST, source="gate")
+    browser.wait("window.seen.includes('LOST')")
+    time.sleep(0.6)
+    assert set(browser.value("window.seen.slice(window.seen.indexOf('LOST'))")) == {"LOST"}
+
+
 def test_an_unsure_answer_is_told_as_one(page: Browser, console: Any) -> None:
     console.show(draw(2), known=False, score=0.3)
     page.wait(f"{text('#label')} === 'unknown (circle?)'")
@@ -223,30 +244,6 @@ def test_everything_fits_and_can_be_reached(page: Browser, console: Any, width: 
     contrast = page.value(CONTRAST)
     assert [pair for pair in contrast if pair[1] < 4.5] == []
     shoot(page, f"{'phone' if width < 600 else 'desk'}-{scheme}")
-
-
-# WCAG's contrast of every text with what is behind it; the picture's own captions lie on a shade and are left out.
-CONTRAST = """
-(() => {
-  const parse = (color) => color.match(/[\\d.]+/g).map(Number);
-  const linear = (v) => v / 255 <= 0.04045 ? v / 255 / 12.92 : ((v / 255 + 0.055) / 1.055) ** 2.4;
-  const light = ([r, g, b]) => 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);
-  const behind = (one) => {
-    for (; one; one = one.parentElement) {
-      const color = parse(getComputedStyle(one).backgroundColor);
-      if (color.length < 4 || color[3] === 1) return color;
-    }
-    return [255, 255, 255];
-  };
-  return [...document.querySelectorAll("body *:not(#stage *):not(svg *):not(:disabled)")]
-    .filter((one) => one.checkVisibility())
-    .filter((one) => [...one.childNodes].some((node) => node.nodeType === 3 && node.data.trim()))
-    .map((one) => {
-      const [a, b] = [light(parse(getComputedStyle(one).color)), light(behind(one))];
-      return [one.textContent, (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05)];
-    });
-})()
-"""
 
 
 def test_the_keyboard_reaches_every_control_and_shows_where_it_is(page: Browser) -> None:

@@ -1,92 +1,28 @@
 """What viewers get and what their buttons do, over real WebSockets."""
 
 import contextlib
-import io
 import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from PIL import Image
+from viewer_page import Page
 from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import ClientConnection
 
-from edgex.networks.checkpoint import save_checkpoint
-from edgex.networks.xception import NORMALISE, Xception, XceptionConfig
 from edgex_runtime.console import studio
-from edgex_runtime.control import ModelChoice
 from edgex_runtime.freshness import State
-from edgex_runtime.model import Model
 from edgex_runtime.sinks.sink import Event
-from edgex_runtime.spec import InputSpec, ModelSpec, Resize
 
 HANDSHAKE = (
     "GET /live HTTP/1.1\r\nHost: {host}\r\nOrigin: http://{host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n"
 )
-NOISE = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
-
-
-@pytest.fixture(autouse=True)
-def no_thread_leaks() -> Iterator[None]:
-    before = set(threading.enumerate())
-    yield
-    # The pools of the studio end by themselves, but not at once.
-    end = time.monotonic() + 2
-    while (left := [one.name for one in threading.enumerate() if one not in before]) and time.monotonic() < end:
-        time.sleep(0.01)
-    assert not [name for name in left if name.startswith("edgex")]
-
-
-class Page:
-    """A viewer that does what the page does: it takes updates, and answers for each."""
-
-    def __init__(self, socket: ClientConnection) -> None:
-        self.socket = socket
-        self.hello = json.loads(socket.recv(timeout=5))
-        self.jpeg = b""
-        self.requests = 0
-
-    def update(self) -> dict[str, Any]:
-        """The next one; its picture, if it brings one, is in `jpeg`."""
-        while isinstance(message := self.socket.recv(timeout=5), str):
-            pass
-        length = int.from_bytes(message[:4], "big")
-        content = json.loads(message[4 : 4 + length])
-        self.jpeg = message[4 + length :] or self.jpeg
-        self.send("seen", number=content["number"])
-        return content
-
-    def until(self, holds: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
-        end = time.monotonic() + 10
-        while not holds(update := self.update()):
-            assert time.monotonic() < end, update
-        return update
-
-    def send(self, what: str, **content: Any) -> None:
-        self.socket.send(json.dumps({"do": what, **content}))
-
-    def ask(self, what: str, **content: Any) -> dict[str, Any]:
-        """Have something done; the answer."""
-        self.requests += 1
-        self.send(what, request=self.requests, **content)
-        while True:
-            message = self.socket.recv(timeout=5)
-            if isinstance(message, str):
-                answer = json.loads(message)
-                assert (answer["kind"], answer["request"]) == ("answer", self.requests)
-                return answer
-            self.send("seen", number=json.loads(message[4 : 4 + int.from_bytes(message[:4], "big")])["number"])
-
-    def picture(self) -> np.ndarray:
-        with Image.open(io.BytesIO(self.jpeg)) as image:
-            return np.asarray(image.convert("RGB"))
+pytestmark = pytest.mark.usefixtures("no_thread_leaks")
 
 
 def descriptors() -> int:
@@ -297,126 +233,3 @@ def test_each_viewer_watches_its_own_source(open_console: Callable[..., Any]) ->
     gate.until(lambda update: update["source"] == "gate")
     assert gate.jpeg, "of a source that gives no more pictures the last one is sent again"
     assert "there is no such source" in gate.ask("watch", source="cellar")["error"]
-
-
-def test_the_frame_that_is_seen_is_saved_without_loss(console: Any, page: Page, tmp_path: Path) -> None:
-    console.show(NOISE)
-    number = page.until(lambda update: update["picture"])["picture"]["number"]
-    console.show()
-    answer = page.ask("save", number=number, label="  marble   race ")
-    saved = tmp_path / "photos" / answer["saved"]["file"]
-    assert (answer["saved"]["label"], answer["saved"]["count"]) == ("marble race", 1)
-    assert answer["classes"] == ["marble race"]
-    with Image.open(saved) as image:
-        assert image.format == "PNG"
-        np.testing.assert_array_equal(np.asarray(image), NOISE)
-    again = page.ask("save", number=number, label="marble race")
-    assert again["saved"]["count"] == 2
-    assert again["saved"]["file"] != answer["saved"]["file"]
-    assert not list((tmp_path / "photos").glob("**/*.tmp"))
-
-
-def test_a_jpeg_where_that_is_asked_for(open_console: Callable[..., Any], tmp_path: Path) -> None:
-    console = open_console(f"?collect={tmp_path}&format=jpg")
-    page = Page(console.connect())
-    console.show(np.full((48, 64, 3), (200, 80, 160), np.uint8))
-    number = page.until(lambda update: update["picture"])["picture"]["number"]
-    with Image.open(tmp_path / page.ask("save", number=number, label="a")["saved"]["file"]) as image:
-        assert image.format == "JPEG"
-        assert np.abs(np.asarray(image).astype(int) - (200, 80, 160)).max() <= 3
-
-
-@pytest.mark.parametrize(
-    "label",
-    [
-        "",
-        " ",
-        ".",
-        "..",
-        "../x",
-        "a/b",
-        "a\\b",
-        "/etc",
-        ".hidden",
-        "x.",
-        "a\0b",
-        "\x1b[2J",
-        "\u202ea",
-        "con:",
-        "é" * 60,
-    ],
-)
-def test_a_class_that_is_no_folders_name_is_refused(console: Any, page: Page, tmp_path: Path, label: str) -> None:
-    console.show()
-    number = page.until(lambda update: update["picture"])["picture"]["number"]
-    before = sorted(tmp_path.rglob("*"))
-    assert "want a name of 1 to 100 bytes" in page.ask("save", number=number, label=label)["error"]
-    assert sorted(tmp_path.rglob("*")) == before
-
-
-def test_a_link_out_of_the_folder_is_not_followed(console: Any, page: Page, tmp_path: Path) -> None:
-    (tmp_path / "outside").mkdir()
-    (tmp_path / "photos" / "cat").symlink_to(tmp_path / "outside")
-    console.show()
-    number = page.until(lambda update: update["picture"])["picture"]["number"]
-    assert "a link to somewhere else" in page.ask("save", number=number, label="cat")["error"]
-    assert list((tmp_path / "outside").iterdir()) == []
-
-
-def test_what_cannot_be_saved_is_told(console: Any, page: Page, tmp_path: Path) -> None:
-    console.show()
-    number = page.until(lambda update: update["picture"])["picture"]["number"]
-    assert "gone already" in page.ask("save", number=number + 99, label="cat")["error"]
-    (tmp_path / "photos" / "file").write_text("")
-    assert "cannot be saved" in page.ask("save", number=number, label="file")["error"]
-    answers = [page.ask("save", number=number, label="cat") for _ in range(12)]
-    assert "at most 4 pictures a second" in answers[-1]["error"]
-
-
-def test_without_a_folder_nothing_is_collected(open_console: Callable[..., Any]) -> None:
-    page = Page(open_console().connect())
-    assert page.hello["classes"] is None
-    assert "?collect=photos" in page.ask("save", label="cat")["error"]
-
-
-@pytest.fixture
-def checkpoint(tmp_path: Path) -> Iterator[Model]:
-    torch.manual_seed(0)
-    size = InputSpec(height=64, width=64)
-    spec = ModelSpec(
-        name="c", labels=("circle", "square", "star"), input=size, resize=Resize(mode="stretch"), normalise=NORMALISE
-    )
-    network = Xception(XceptionConfig(width=0.125, middle_blocks=0, image_size=64, classes=3))
-    save_checkpoint(tmp_path / "c.safetensors", network, spec)
-    with Model(tmp_path / "c.safetensors", threads=1) as model:
-        yield model
-
-
-def test_grad_cam_lies_on_the_very_frame_that_it_explains(
-    open_console: Callable[..., Any], models: ModelChoice, checkpoint: Model, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    both = ModelChoice({"tiny": models.models["tiny"], "net": checkpoint})
-    monkeypatch.setattr(models, "_models", both.models)
-    console = open_console()
-    page = Page(console.connect())
-    assert [model["explains"] for model in page.hello["models"]] == [False, True]
-    console.show(NOISE, model="tiny")
-    plain = page.until(lambda update: update["picture"])
-    assert plain["picture"]["explained_by"] == ""
-    before = page.picture()
-    page.ask("watch", source="front door", explain=True)
-    update = page.until(lambda update: update["picture"]["explained_by"])
-    assert (update["picture"]["explained_by"], update["picture"]["name"], update["trouble"]) == (
-        "net",
-        "front door#0",
-        "",
-    )
-    assert np.abs(page.picture().astype(int) - before).mean() > 5
-    page.ask("watch", source="front door", explain=False)
-    assert page.until(lambda update: not update["picture"]["explained_by"])
-
-
-def test_where_no_model_can_explain_the_viewer_is_told(console: Any, page: Page) -> None:
-    console.show()
-    page.ask("watch", source="front door", explain=True)
-    assert "wants a checkpoint" in page.until(lambda update: update["trouble"])["trouble"]

@@ -188,6 +188,22 @@ def test_a_camera_that_stays_away_is_lost_and_the_reason_is_told(frame: MakeFram
         assert capture.state() is State.RECONNECTING
 
 
+def test_a_camera_that_gives_nothing_but_black_is_told_so_once(
+    frame: MakeFrame, caplog: pytest.LogCaptureFixture
+) -> None:
+    hand, clock = Hand(), FakeClock()
+    black = replace(frame(0), image=np.zeros((24, 32, 3), np.uint8))
+    with Capture(FakeSource(hand, LIVE), clock=clock) as capture:
+        hand.give(black)
+        assert not caplog.text, "a moment of it is nothing"
+        for _ in range(5):
+            clock.sleep(1)
+            hand.give(black)
+        assert capture.state() is State.STALE
+        hand.end()
+    assert caplog.text.count("camera: gives pictures, and nothing new: they are black, or the last one again") == 1
+
+
 def test_filler_is_told_from_frames_to_the_last_byte() -> None:
     filler = FillerFilter()
     image = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -221,7 +222,7 @@ def test_several_sources_stand_beside_each_other_in_a_video(
         (["--hysteresis", "2"], "2.0 is not in the range 0<=x<=1"),
         (
             ["--smooth", "1"],
-            "photos: single pictures, each with an answer of its own: smooth_s wants a camera or a video",
+            "photos: single pictures, each with an answer of its own: leave out smoothing (--smooth), or take a camera",
         ),
     ],
 )
@@ -240,3 +241,18 @@ def test_a_model_is_loaded_once(live: Callable[..., subprocess.CompletedProcess[
     done = live("test://shapes?frames=1", "--also", str(model_file))
     assert done.returncode == 2
     assert "a model file of that name is loaded already" in done.stderr
+
+
+def test_of_a_broker_that_never_came_the_summary_says_that_nothing_was_delivered(
+    live: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    pytest.importorskip("paho")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    done = live("test://shapes?frames=12&size=64x48&fps=200", "--json", "--out", f"mqtt://127.0.0.1:{port}/home")
+    assert done.returncode == 0, done.stderr
+    assert f"mqtt://127.0.0.1:{port}/home: took" in done.stderr
+    assert "delivered none of its messages" in done.stderr
+    figures = {one["name"]: one for one in json.loads(done.stdout.splitlines()[-1])["sinks"]}
+    assert figures[f"mqtt://127.0.0.1:{port}/home"]["delivered"] == 0
+    assert figures["-"]["delivered"] is None

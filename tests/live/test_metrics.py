@@ -5,8 +5,10 @@ import time
 import urllib.request
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from fake_boards import JETSON, RASPBERRY_PI, write_board
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse
 
@@ -14,6 +16,7 @@ from edgex_runtime.control import Classifier, ModelChoice
 from edgex_runtime.engines.engine import EngineInfo
 from edgex_runtime.errors import BadInputError
 from edgex_runtime.freshness import State
+from edgex_runtime.health import HealthMonitor
 from edgex_runtime.sinks.fake import FakeSink
 from edgex_runtime.sinks.queued import QueuedSink, QueueOptions
 from edgex_runtime.sinks.registry import Surroundings, open_queued, open_sink
@@ -141,9 +144,36 @@ def test_what_other_sinks_lost_is_shown() -> None:
     assert of(samples, "edgex_sink_written_total", sink=f"metrics://127.0.0.1:{port}") == 0
 
 
-def test_names_and_units_are_as_openmetrics_wants_them() -> None:
+def board_metrics(root: Path) -> Samples:
     port = free_port()
-    sink, _ = open_it(port)
+    sink = open_sink(f"metrics://127.0.0.1:{port}", Surroundings(source=CAMERA, health=HealthMonitor(root)))
+    samples = {key: value for key, value in ask(port).items() if key[0].startswith("edgex_board")}
+    sink.close()
+    return samples
+
+
+def test_the_boards_temperature_power_and_throttling_are_told(tmp_path: Path) -> None:
+    throttled = {".commands/vcgencmd get_throttled": "throttled=0x50004\n"}
+    samples = board_metrics(write_board(tmp_path / "pi", {**RASPBERRY_PI, **throttled}))
+    assert of(samples, "edgex_board_temperature_celsius", sensor="cpu-thermal") == 61.25
+    assert of(samples, "edgex_board_throttled", reason="throttled") == 1
+    assert of(samples, "edgex_board_throttled", reason="voltage") == 0
+    assert of(samples, "edgex_board_throttled_since_start", reason="voltage") == 1
+    samples = board_metrics(write_board(tmp_path / "jetson", JETSON))
+    assert of(samples, "edgex_board_power_watts", rail="VDD_IN") == pytest.approx(9.28)
+    assert of(samples, "edgex_board_throttled", reason="heat") == 0
+    assert of(samples, "edgex_board_cpu_limit_hertz") == pytest.approx(1_113_600_000)
+    assert of(samples, "edgex_board_cpu_max_hertz") == pytest.approx(1_510_400_000)
+
+
+def test_of_what_a_board_does_not_tell_there_is_no_metric(tmp_path: Path) -> None:
+    assert board_metrics(tmp_path) == {}
+
+
+def test_names_and_units_are_as_openmetrics_wants_them(tmp_path: Path) -> None:
+    port = free_port()
+    health = HealthMonitor(write_board(tmp_path, {**RASPBERRY_PI, **JETSON}))
+    sink = open_queued(f"metrics://127.0.0.1:{port}", Surroundings(source=CAMERA, health=health))
     sink.write(None, RESULT)
     settle(sink, 1)
     # This parser refuses a counter without _total, and a unit that is not in the name.
@@ -152,6 +182,7 @@ def test_names_and_units_are_as_openmetrics_wants_them() -> None:
     assert families["edgex_frames"] == "counter"
     assert families["edgex_frame_age_seconds"] == "histogram"
     assert families["edgex_source_state"] == "stateset"
+    assert families["edgex_board_temperature_celsius"] == families["edgex_board_power_watts"] == "gauge"
 
 
 def test_labels_hold_no_credentials_and_are_bounded() -> None:
@@ -181,9 +212,15 @@ def test_a_client_that_says_nothing_keeps_nobody_from_the_end() -> None:
         get(port)
 
 
-def test_without_an_address_it_is_loopback_and_any_other_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+def test_without_an_address_it_is_loopback_and_any_other_is_warned_of(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     port = free_port()
     sink = open_sink(f"metrics://:{port}", Surroundings(source=CAMERA))
+    sink.close()
+    monkeypatch.setattr("edgex_runtime.sinks.metrics.PORT", port)
+    sink = open_sink("metrics://", Surroundings(source=CAMERA))
+    assert "edgex" in get(port)
     sink.close()
     assert not caplog.text
     sink = open_sink(f"metrics://0.0.0.0:{port}", Surroundings(source=CAMERA))

@@ -2,22 +2,40 @@
 
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from fake_boards import RASPBERRY_PI, write_board
 
 from edgex_runtime.clock import FakeClock
+from edgex_runtime.control import Classifier
 from edgex_runtime.errors import BadInputError
 from edgex_runtime.freshness import State
-from edgex_runtime.sinks.registry import open_sink
+from edgex_runtime.health import HealthMonitor
+from edgex_runtime.live import LiveOptions, open_inputs, run_live
+from edgex_runtime.sinks.registry import Surroundings, open_sink
 from edgex_runtime.sinks.sink import LiveResult
+from edgex_runtime.sources.source import SourceInfo
 from edgex_runtime.watchdog import Watchdog
 
+DOOR, YARD = (SourceInfo(name=name, live=True, fps=20.0) for name in ("door", "rtsp://me:sesame@yard/1"))
+FILM = SourceInfo(name="film.mp4", live=False, fps=20.0)
 
-def result(state: State = State.LIVE, *, label: str | None = "cat", age_ms: float = 12.0) -> LiveResult:
+
+def result(
+    state: State = State.LIVE, *, label: str | None = "cat", age_ms: float | None = 12.0, source: str = ""
+) -> LiveResult:
     return LiveResult(
-        state=state, name="fake", at_ns=0, age_ms=age_ms, dropped=0, index=0 if label else None, label=label
+        state=state,
+        name="fake",
+        at_ns=0,
+        age_ms=age_ms,
+        dropped=0,
+        index=0 if label else None,
+        label=label,
+        source=source,
     )
 
 
@@ -102,11 +120,14 @@ def test_without_systemd_there_is_only_the_file(tmp_path: Path) -> None:
     assert (tmp_path / "health.json").exists()
 
 
+def test_where_nobody_would_hear_it_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+    with pytest.raises(BadInputError, match=r"nobody listens: want systemd's socket .*, or a file"):
+        open_sink("watchdog://", Surroundings(source=DOOR))
+
+
 def test_is_a_sink_like_any_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, systemd: Systemd) -> None:
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
-    from edgex_runtime.sinks.registry import Surroundings
-    from edgex_runtime.sources.source import SourceInfo
-
     surroundings = Surroundings(source=SourceInfo(name="fake", live=True, fps=20.0))
     sink = open_sink(f"watchdog://{tmp_path}/health.json", surroundings)
     sink.write(None, result())
@@ -114,3 +135,126 @@ def test_is_a_sink_like_any_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert [message.split("\n")[0] for message in systemd.heard()] == ["READY=1", "STOPPING=1"]
     with pytest.raises(BadInputError, match="want a file in a folder that exists"):
         open_sink("watchdog:///nowhere/at/all.json", surroundings)
+
+
+@pytest.fixture
+def watch(tmp_path: Path, systemd: Systemd, clock: FakeClock) -> Callable[..., Watchdog]:
+    """(sources, limit_s=…) → a watchdog of several sources."""
+
+    def make(*sources: SourceInfo, **options: Any) -> Watchdog:
+        return Watchdog(
+            health=tmp_path / "health.json",
+            socket_path=str(tmp_path / "notify"),
+            clock=clock,
+            sources=sources,
+            **options,
+        )
+
+    return make
+
+
+def fed(systemd: Systemd) -> int:
+    return sum("WATCHDOG=1" in message for message in systemd.heard())
+
+
+def test_one_camera_of_two_that_hangs_starves_it(
+    watch: Callable[..., Watchdog], systemd: Systemd, clock: FakeClock, tmp_path: Path
+) -> None:
+    watchdog = watch(DOOR, YARD)
+    for _ in range(3):
+        watchdog.write(None, result(source=DOOR.name))
+        watchdog.write(None, result(source=YARD.name))
+        clock.sleep(1)
+    assert fed(systemd) == 2, "ready when both have given a frame"
+    for _ in range(20):
+        watchdog.write(None, result(State.STALE, label=None, source=YARD.name))
+        watchdog.write(None, result(source=DOOR.name))
+        clock.sleep(0.5)
+    said = systemd.heard()
+    assert not any("WATCHDOG=1" in message for message in said)
+    assert said[-1].startswith("STATUS=STALE (rtsp://***@yard/1), 10012 ms old")
+    record = json.loads((tmp_path / "health.json").read_text())
+    assert (record["state"], record["age_ms"]) == ("STALE", 10012.0), "which a supervisor without systemd goes by"
+    assert record["sources"]["rtsp://***@yard/1"] == {"state": "STALE", "frames": 3}
+    watchdog.write(None, result(source=YARD.name))
+    watchdog.write(None, result(source=DOOR.name))
+    assert fed(systemd) == 1, "it is back"
+
+
+@pytest.mark.parametrize("state", [State.RECONNECTING, State.LOST])
+def test_a_camera_that_is_known_to_be_lost_does_not_end_the_others(
+    watch: Callable[..., Watchdog], systemd: Systemd, clock: FakeClock, tmp_path: Path, state: State
+) -> None:
+    watchdog = watch(DOOR, YARD)
+    for source in (DOOR, YARD):
+        watchdog.write(None, result(source=source.name))
+    systemd.heard()
+    for _ in range(10):
+        watchdog.write(None, result(state, label=None, source=YARD.name))
+        clock.sleep(1)
+        watchdog.write(None, result(source=DOOR.name))
+    assert fed(systemd) == 10
+    record = json.loads((tmp_path / "health.json").read_text())
+    assert (record["state"], record["age_ms"]) == (state.value, pytest.approx(12))
+    for _ in range(10):
+        clock.sleep(1)
+        watchdog.write(None, result(State.RECONNECTING, label=None, source=DOOR.name))
+        watchdog.write(None, result(state, label=None, source=YARD.name))
+    assert fed(systemd) == 0, "without any other there is nothing to go on for"
+
+
+def test_a_camera_that_never_gives_a_frame_is_missed(
+    watch: Callable[..., Watchdog], systemd: Systemd, clock: FakeClock
+) -> None:
+    watchdog = watch(DOOR, YARD)
+    for _ in range(5):
+        watchdog.write(None, result(source=DOOR.name))
+        clock.sleep(1)
+    assert not any("READY=1" in message for message in systemd.heard())
+
+
+def test_a_film_that_has_ended_is_not_missed(
+    watch: Callable[..., Watchdog], systemd: Systemd, clock: FakeClock
+) -> None:
+    watchdog = watch(FILM, DOOR)
+    watchdog.write(None, result(source=FILM.name))
+    for _ in range(5):
+        clock.sleep(60)
+        watchdog.write(None, result(source=DOOR.name))
+    assert fed(systemd) == 5
+
+
+def test_a_camera_of_which_nothing_is_heard_has_as_long_as_systemd_gives(
+    watch: Callable[..., Watchdog], systemd: Systemd, clock: FakeClock
+) -> None:
+    watchdog = watch(DOOR, YARD, limit_s=3)
+    watchdog.write(None, result(source=YARD.name))
+    for _ in range(6):
+        watchdog.write(None, result(source=DOOR.name))
+        clock.sleep(1)
+    assert ["WATCHDOG=1" in message for message in systemd.heard()] == [False, True, True, False, False, False]
+
+
+def test_two_cameras_in_a_real_run_of_which_one_freezes(
+    model: Classifier, tmp_path: Path, systemd: Systemd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    inputs = open_inputs(["test://shapes?fps=20", "test://shapes?fps=20&seed=2&freeze=60s"])
+    infos = tuple(given.info for given in inputs)
+    sink = open_sink(f"watchdog://{tmp_path}/health.json", Surroundings(source=infos[0], sources=infos))
+    run_live(model, inputs, [sink], LiveOptions(duration_s=5.5))
+    said = systemd.heard()
+    assert "WATCHDOG=1" in "".join(said[:3])
+    assert not any("WATCHDOG=1" in message for message in said[-2:])
+    assert "STATUS=STALE (test://shapes (2))" in said[-2]
+
+
+def test_the_file_tells_how_the_board_fares(watch: Callable[..., Watchdog], tmp_path: Path) -> None:
+    bits = {".commands/vcgencmd get_throttled": "throttled=0x4\n"}
+    board = HealthMonitor(write_board(tmp_path / "board", {**RASPBERRY_PI, **bits}))
+    watch(DOOR, board=board).write(None, result())
+    record = json.loads((tmp_path / "health.json").read_text())
+    assert (record["celsius"], record["throttled"]) == (61.25, True)
+    watch(DOOR, board=HealthMonitor(tmp_path / "none")).write(None, result())
+    record = json.loads((tmp_path / "health.json").read_text())
+    assert (record["celsius"], record["throttled"]) == (None, None), "unknown, and neither zero nor no"

@@ -5,6 +5,7 @@ import os
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import v4l2_guest
@@ -67,14 +68,18 @@ def test_the_number_under_which_a_file_is_held_is_found(tmp_path: Path) -> None:
     assert descriptors_of(link) == set()
 
 
+def run_in_guest(script: str, folder: Path, *modules: str) -> dict[str, Any]:
+    if absent := v4l2_guest.missing():
+        pytest.skip(f"wants {', '.join(absent)}: apt-get install {v4l2_guest.PACKAGES}")
+    path = Path(v4l2_guest.__file__).with_name(script)
+    lines = v4l2_guest.run_in_guest(path, folder, *modules).splitlines()
+    return {key: value for line in lines if line.startswith("{") for key, value in json.loads(line).items()}
+
+
 @pytest.mark.slow
 def test_a_real_camera_is_read_unplugged_and_plugged_in_again(tmp_path: Path) -> None:
     """In a guest, since this machine has none: Debian's kernel with its test driver, half a minute."""
-    if absent := v4l2_guest.missing():
-        pytest.skip(f"wants {', '.join(absent)}: apt-get install {v4l2_guest.PACKAGES}")
-    script = Path(v4l2_guest.__file__).with_name("v4l2_script.py")
-    lines = v4l2_guest.run_in_guest(script, tmp_path).splitlines()
-    told = {key: value for line in lines if line.startswith("{") for key, value in json.loads(line).items()}
+    told = run_in_guest("v4l2_script.py", tmp_path, "vivid")
     assert "/dev/video0 (vivid-000-vid-cap)" in told["found"]
     assert "/dev/video7: no such camera; here are /dev/video0" in told["missing"]
     assert told["waits by"] is not None
@@ -84,3 +89,19 @@ def test_a_real_camera_is_read_unplugged_and_plugged_in_again(tmp_path: Path) ->
     assert (told["unplugged"], told["plugged in"]) == ("RECONNECTING", "LIVE")
     assert told["closed_s"] < 2
     assert told["left"] == [0, ["MainThread"]]
+
+
+@pytest.mark.slow
+def test_a_usb_camera_that_sends_damaged_jpegs_shows_none_of_them(tmp_path: Path) -> None:
+    """By the kernel's own driver, in a guest, from a camera made of software: every second picture is damaged."""
+    pytest.importorskip("simplejpeg", reason="pip install 'edgex[stream]'")
+    told = run_in_guest("usb_script.py", tmp_path, "vhci-hcd", "uvcvideo")
+    assert told["driver"] == "uvcvideo"
+    # Whole ones show 1 and 3.
+    assert set(told["edgex"]) == {1, 3, "damaged"}
+    assert told["edgex"].count("damaged") >= len(told["edgex"]) // 3
+    assert "want a whole JPEG" in told["said"]
+    assert told["shape"] == [480, 640, 3]
+    assert told["age_ms"] < 5000
+    assert "/dev/video0: the camera stopped sending" in told["unplugged"]
+    assert None in told["opencv alone"], "OpenCV takes damaged ones for whole ones, or this proves nothing"

@@ -118,6 +118,7 @@ def test_what_is_worth_a_request_is_the_users_choice(server: Server, options: st
     sink.close()
     assert server.labels() == expected
     assert {path for path, _, _ in server.got} == {"/hook?key=its%20own"}
+    assert sink.figures().delivered == len(expected)
 
 
 def test_events_and_states_are_posted_as_the_json_lines_say_them(server: Server) -> None:
@@ -158,7 +159,7 @@ def test_what_is_refused_is_counted_and_said_once(
     write_labels(sink, "abc", step_ms=1000)
     sink.close()
     assert len(server.got) == 3
-    assert sink.figures().dropped == 3
+    assert (sink.figures().dropped, sink.figures().delivered) == (3, 0)
     assert caplog.text.count("takes no result") == 1
     assert f"answers {status}" in caplog.text
 

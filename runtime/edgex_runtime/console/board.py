@@ -16,6 +16,8 @@ EVENTS = 100
 MAX_SILENCE_NS = 2_000_000_000
 """A live source's results stop for so long, or for three of their own periods: then the page must not look live."""
 SILENT_PERIODS = 3
+NOTICE_NS = 10_000_000_000
+"""Of a camera's damaged pictures a notice comes so often at most, with their number: others would drown in them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,6 +143,8 @@ class _Channel:
         self._heard_ns = now_ns
         self._frames = 0
         self._failed = False
+        self._failures = 0
+        self._noticed_ns: int | None = None
 
     def put(self, frame: Frame | None, result: LiveResult, now_ns: int) -> list[tuple[str, str]]:
         """Take one result; returns what is worth a notice, as kind and text."""
@@ -148,10 +152,7 @@ class _Channel:
         told: list[tuple[str, str]] = [(event.kind, event.label) for event in result.events]
         if before is not None and before.state is not result.state:
             told.append(("state", result.state.value))
-        failed = result.error is not None
-        if failed and not self._failed:
-            told.append(("error", scrub(result.error or "")))
-        self._failed = failed
+        told += self._notice_failure(result, now_ns)
         self._result, self._heard_ns = result, now_ns
         classified = frame is not None and result.label is not None
         self._frames += classified
@@ -159,6 +160,19 @@ class _Channel:
         if frame is not None and result.label is not None:
             self.seen = Seen(frame=frame, result=result, heard_ns=now_ns)
         return told
+
+    def _notice_failure(self, result: LiveResult, now_ns: int) -> list[tuple[str, str]]:
+        """What went wrong, once; of a camera's damaged pictures the newest now and then, and how many there were."""
+        text = scrub(result.error or "")
+        if result.index is None or result.error is None:
+            before, self._failed = self._failed, bool(text)
+            return [("error", text)] if text and not before else []
+        self._failures += 1
+        if self.info.live and self._noticed_ns is not None and now_ns - self._noticed_ns < NOTICE_NS:
+            return []
+        more = f"{self._failures} pictures could not be read; the last: " if self._failures > 1 else ""
+        self._failures, self._noticed_ns = 0, now_ns
+        return [("error", more + text)]
 
     def status(self, now_ns: int, *, paused: bool) -> Status:
         self.history.advance(now_ns)

@@ -18,6 +18,7 @@ from edgex_runtime.console.messages import to_text
 from edgex_runtime.console.pages import LOGIN, Pages, plain, redirect
 from edgex_runtime.console.threads import call_soon
 from edgex_runtime.console.viewer import Desk, Viewer
+from edgex_runtime.health import PERIOD_S as HEALTH_PERIOD_S
 from edgex_runtime.sources.mailbox import Mailbox
 
 MAX_CONNECTIONS = 32
@@ -105,9 +106,17 @@ class ConsoleServer:
             server_header=None,
             logger=_websockets_logger,
         )
+        measuring = asyncio.create_task(self._measure())
         await self._publish(self._loop)
+        measuring.cancel()
         await self._close(server)
         self._desk.studio.close()
+
+    async def _measure(self) -> None:
+        """Read the board's health now and then, in a thread: it may have to wait for a sensor."""
+        while (health := self._desk.health) is not None:
+            await asyncio.to_thread(health.measure)
+            await asyncio.sleep(HEALTH_PERIOD_S)
 
     async def _close(self, server: Server) -> None:
         connections = list(server.connections)

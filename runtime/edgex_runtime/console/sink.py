@@ -11,6 +11,7 @@ from edgex_runtime.sources.source import Frame
 
 try:
     from edgex_runtime.console.guard import Guard
+    from edgex_runtime.console.health import HealthLog
     from edgex_runtime.console.listener import listen
     from edgex_runtime.console.server import ConsoleServer
     from edgex_runtime.console.studio import Studio
@@ -60,6 +61,7 @@ def open_console(uri: str, surroundings: Surroundings) -> ConsoleSink:
         models=surroundings.models,
         collector=Collector(options.collect, options.format) if options.collect else None,
         mailboxes=_mailboxes(surroundings),
+        health=HealthLog(surroundings.health),
     )
     server = ConsoleServer(listener, guard, desk)
     board.on_news = server.tell

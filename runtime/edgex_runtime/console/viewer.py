@@ -12,6 +12,7 @@ from edgex_runtime.address import shown
 from edgex_runtime.console.board import Board
 from edgex_runtime.console.collect import Collector
 from edgex_runtime.console.guard import RateLimit
+from edgex_runtime.console.health import HealthLog
 from edgex_runtime.console.messages import MAX_COMMAND_BYTES, Command, read_command, to_text, to_update
 from edgex_runtime.console.studio import Picture, Studio, Wanted
 from edgex_runtime.control import Control, ModelChoice
@@ -38,6 +39,7 @@ class Desk:
         models: What classifies; None where nobody said.
         collector: Keeps frames; None where no folder was given.
         mailboxes: Where browsers' cameras may put pictures.
+        health: How the board fares that this runs on; None where nobody asks.
     """
 
     board: Board
@@ -46,6 +48,7 @@ class Desk:
     models: ModelChoice | None = None
     collector: Collector | None = None
     mailboxes: tuple[Mailbox, ...] = ()
+    health: HealthLog | None = None
 
 
 class Ticker(Protocol):
@@ -77,7 +80,7 @@ class Viewer:
         self._may_send.set()
         self._pictures: OrderedDict[int, Picture] = OrderedDict()
         self._shown = 0
-        self._point = self._notice = -1
+        self._point = self._notice = self._reading = -1
         self._commands = RateLimit(COMMANDS_PER_S, 2 * COMMANDS_PER_S)
         self._saves = RateLimit(SAVES_PER_S, 2 * SAVES_PER_S)
 
@@ -122,6 +125,8 @@ class Viewer:
         notices = desk.board.notices(self._notice)
         self._point = points[-1].number if points else self._point
         self._notice = notices[-1].number if notices else self._notice
+        health = desk.health.after(self._reading) if desk.health else None
+        self._reading = health.number if health else self._reading
         picture = desk.studio.picture(self.wanted) if self.wanted else None
         is_new = picture is not None and picture.number != self._shown
         if picture is not None and is_new:
@@ -139,6 +144,7 @@ class Viewer:
             "statuses": desk.board.statuses(paused=desk.control.is_paused),
             "points": points,
             "notices": notices,
+            "health": health,
             "trouble": desk.studio.trouble if self._explain else "",
             "picture": _caption(picture) if picture else None,
         }

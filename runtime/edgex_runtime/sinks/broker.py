@@ -83,6 +83,12 @@ class Broker:
         self._failures = 0
         self._said = False
         self._dropped = 0
+        self._delivered = 0
+
+    @property
+    def delivered(self) -> int:
+        """Messages that the broker has confirmed."""
+        return self._delivered
 
     @property
     def dropped(self) -> int:
@@ -194,6 +200,7 @@ class Broker:
         self._online = False
 
     def _published(self, _: Client, __: object, mid: int, ___: ReasonCode, ____: Properties) -> None:
+        self._delivered += mid in self._unconfirmed
         self._unconfirmed.discard(mid)
 
     def _say(self, why: str) -> None:

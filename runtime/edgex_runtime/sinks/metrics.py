@@ -5,6 +5,7 @@ without credentials; classes are no label, for there may be thousands.
 """
 
 import logging
+import re
 import socket
 import threading
 from collections.abc import Iterable, Sequence
@@ -18,6 +19,7 @@ from edgex_runtime.address import shown
 from edgex_runtime.control import Classifier
 from edgex_runtime.errors import BadInputError
 from edgex_runtime.freshness import State
+from edgex_runtime.health import HealthMonitor
 from edgex_runtime.sinks.address import Address, parse_address
 from edgex_runtime.sinks.queued import QueuedSink
 from edgex_runtime.sinks.registry import Surroundings
@@ -38,12 +40,15 @@ OTHERS = "others"
 class Meters:
     """A run's figures as Prometheus's own objects; `read` by any thread."""
 
-    def __init__(self, queues: Sequence[QueuedSink], model: Classifier | None = None) -> None:
+    def __init__(
+        self, queues: Sequence[QueuedSink], model: Classifier | None = None, health: HealthMonitor | None = None
+    ) -> None:
         """Register all.
 
         Args:
             queues: The run's sinks; ones that are added later are shown too.
             model: What classifies; of several, the one in use when the figures are asked for.
+            health: Of the board; None tells nothing of it.
         """
         self.registry = registry = CollectorRegistry()
         self._frames = Counter(
@@ -79,6 +84,8 @@ class Meters:
         self.registry.register(_SinkCollector(queues))
         if model is not None:
             self.registry.register(_ModelCollector(model))
+        if health is not None:
+            self.registry.register(_BoardCollector(health))
         self._tracks: dict[str, _Track] = {}
 
     def count(self, result: LiveResult) -> None:
@@ -134,6 +141,9 @@ class _SinkCollector:
     def collect(self) -> Iterable[Metric]:
         written = CounterMetricFamily("edgex_sink_written", "Results that the sink took.", labels=["sink"])
         dropped = CounterMetricFamily("edgex_sink_dropped", "Results that the sink lost.", labels=["sink"])
+        delivered = CounterMetricFamily(
+            "edgex_sink_delivered", "Messages that the sink's server has confirmed.", labels=["sink"]
+        )
         median = GaugeMetricFamily("edgex_sink_write_median_seconds", "The sink's time for one.", labels=["sink"])
         seen = set[str]()
         for figures in [queue.figures() for queue in list(self._queues)]:
@@ -141,9 +151,11 @@ class _SinkCollector:
             seen.add(name)
             written.add_metric([name], figures.written)
             dropped.add_metric([name], figures.dropped)
+            if figures.delivered is not None:
+                delivered.add_metric([name], figures.delivered)
             if figures.median_ms is not None:
                 median.add_metric([name], figures.median_ms / 1e3)
-        return [written, dropped, median]
+        return [written, dropped, delivered, median]
 
 
 class _ModelCollector:
@@ -156,6 +168,36 @@ class _ModelCollector:
         info = self._model.info
         value = {"name": self._model.spec.name, "engine": info.name, "device": info.device}
         return [InfoMetricFamily("edgex_model", "What classifies.", value=value)]
+
+
+class _BoardCollector:
+    """The board's health, read when it is asked for; of what the board does not tell there is no metric, not zero."""
+
+    def __init__(self, health: HealthMonitor) -> None:
+        self._health = health
+
+    def collect(self) -> Iterable[Metric]:
+        health = self._health.read()
+        celsius = GaugeMetricFamily("edgex_board_temperature_celsius", "Of each sensor.", labels=["sensor"])
+        for sensor in health.temperatures:
+            celsius.add_metric([sensor.name], sensor.value)
+        watts = GaugeMetricFamily("edgex_board_power_watts", "Of each rail that is measured.", labels=["rail"])
+        for rail in health.powers:
+            watts.add_metric([rail.name], rail.value)
+        now = GaugeMetricFamily("edgex_board_throttled", "Whether it slows the board down now.", labels=["reason"])
+        before = GaugeMetricFamily(
+            "edgex_board_throttled_since_start", "Whether it has since the board was started.", labels=["reason"]
+        )
+        for one in health.throttles:
+            now.add_metric([one.reason], one.now)
+            if one.before is not None:
+                before.add_metric([one.reason], one.before)
+        limit = GaugeMetricFamily("edgex_board_cpu_limit_hertz", "What the CPU may run at.")
+        most = GaugeMetricFamily("edgex_board_cpu_max_hertz", "What the CPU can run at.")
+        if health.clock_limit_mhz is not None and health.clock_max_mhz is not None:
+            limit.add_metric([], health.clock_limit_mhz * 1e6)
+            most.add_metric([], health.clock_max_mhz * 1e6)
+        return [family for family in (celsius, watts, now, before, limit, most) if family.samples]
 
 
 class MetricsSink:
@@ -192,15 +234,15 @@ class _ServerV6(_Server):
 
 
 def open_metrics(uri: str, surroundings: Surroundings) -> MetricsSink:
-    """Listen where the URI says; `metrics://:9100` is loopback.
+    """Listen where the URI says; `metrics://` and `metrics://:9100` are loopback.
 
     Raises:
         BadInputError: If it cannot listen there.
     """
-    # A URI of the form scheme://:port has no host, and a socket without one would be open to everybody.
-    uri = uri.replace("metrics://:", f"metrics://{LOOPBACK}:", 1)
+    # Such a URI has no host, and a socket without one would be open to everybody.
+    uri = re.sub(r"^metrics://(?=:|$)", f"metrics://{LOOPBACK}", uri)
     address = parse_address(uri, port=PORT, known={})
-    meters = Meters(surroundings.queues, surroundings.models)
+    meters = Meters(surroundings.queues, surroundings.models, surroundings.health)
     return MetricsSink(meters, _listen(address, meters.registry))
 
 

@@ -74,6 +74,11 @@ class MqttSink:
         broker.start()
 
     @property
+    def delivered(self) -> int:
+        """Messages that the broker has."""
+        return self._broker.delivered
+
+    @property
     def dropped(self) -> int:
         """Messages that were never published."""
         return self._broker.dropped

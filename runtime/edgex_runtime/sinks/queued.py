@@ -35,6 +35,8 @@ class SinkFigures:
         dropped: Results that gave way to newer ones, or were given up at the end.
         median_ms: What it took for one; None before the first. Exact to one percent.
         left_behind: Whether it did not end when it was told to.
+        delivered: Of a sink that speaks to a server: the messages that it has confirmed. What a sink took is not there
+            yet, and several results may be one message, or none. None for all others.
     """
 
     name: str
@@ -42,6 +44,7 @@ class SinkFigures:
     dropped: int
     median_ms: float | None
     left_behind: bool
+    delivered: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +84,16 @@ class Lossy(Protocol):
     @property
     def dropped(self) -> int:
         """How much it has dropped; asked by any thread."""
+        ...
+
+
+@runtime_checkable
+class Delivering(Protocol):
+    """A sink that speaks to a server, which confirms what it gets."""
+
+    @property
+    def delivered(self) -> int:
+        """How many messages it has confirmed; asked by any thread."""
         ...
 
 
@@ -144,6 +157,7 @@ class QueuedSink:
                 dropped=self.dropped,
                 median_ms=self._spent.at(0.5),
                 left_behind=self._left_behind,
+                delivered=self._sink.delivered if isinstance(self._sink, Delivering) else None,
             )
 
     def write(self, frame: Frame | None, result: LiveResult) -> None:

@@ -12,6 +12,7 @@ from typing import TextIO
 from edgex_runtime.address import shown
 from edgex_runtime.control import Control, ModelChoice
 from edgex_runtime.errors import BadInputError, MissingExtraError
+from edgex_runtime.health import HealthMonitor
 from edgex_runtime.sinks.queued import QueuedSink, QueueOptions
 from edgex_runtime.sinks.sink import Sink
 from edgex_runtime.sources.options import nearest
@@ -28,6 +29,7 @@ class Surroundings:
         control: The run's switches, for a sink with buttons.
         models: What classifies, for a sink that shows contracts or offers a choice; None where nobody said.
         queues: The run's sinks as `open_queued` opens them, for a sink that tells how the others fare.
+        health: How the board fares; one for all, so that each sink hears of the same slowing down.
         stdout: The process's streams.
         stderr: See `stdout`.
     """
@@ -37,6 +39,7 @@ class Surroundings:
     control: Control = field(default_factory=Control)
     models: ModelChoice | None = None
     queues: list[QueuedSink] = field(default_factory=list)
+    health: HealthMonitor = field(default_factory=HealthMonitor)
     stdout: TextIO = field(default_factory=lambda: sys.stdout)
     stderr: TextIO = field(default_factory=lambda: sys.stderr)
 

@@ -96,7 +96,9 @@ class TerminalSink:
 
     def _line(self, result: LiveResult, track: "_Track") -> str:
         if result.index is not None and result.error is not None:
-            return self._fit(printable(f"{result.name}: {result.error}"), None)
+            # A source's words for it begin with its name, as a rule.
+            name = "" if result.error.startswith(f"{result.name}:") else f"{result.name}: "
+            return self._fit(printable(name + result.error), None)
         age = [] if result.age_ms is None else [f"age {result.age_ms:5.0f} ms"]
         source = [set_cell_size(printable(result.source), SOURCE_CELLS)] if self._several else []
         if result.shown_label is None or result.score is None:

@@ -117,6 +117,12 @@ class WebhookSink:
         self._failures = 0
         self._said = False
         self._dropped = 0
+        self._delivered = 0
+
+    @property
+    def delivered(self) -> int:
+        """Results that the server took."""
+        return self._delivered
 
     @property
     def dropped(self) -> int:
@@ -191,6 +197,7 @@ class WebhookSink:
         if self._said:
             logger.warning("%s: takes results again", self._target.shown)
         self._said, self._failures = False, 0
+        self._delivered += 1
 
     def _say(self, why: str) -> None:
         """Once for each time that it goes away."""

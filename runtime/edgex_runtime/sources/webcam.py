@@ -1,4 +1,7 @@
-"""A V4L2 camera by OpenCV: an index, a device file or its stable name, and plain words when it is not there."""
+"""A V4L2 camera by OpenCV: an index, a device file or its stable name, and plain words when it is not there.
+
+How its pixels come out of the driver's buffer, whole or not at all, is `webcam_pixels.py`'s.
+"""
 
 import os
 import re
@@ -11,10 +14,11 @@ from pathlib import Path
 import cv2
 
 from edgex_runtime.clock import Clock
-from edgex_runtime.errors import SourceLostError
+from edgex_runtime.errors import EdgexError, ImageError, SourceLostError
 from edgex_runtime.sources.camera_url import TIMEOUT_S, parse_timeout
 from edgex_runtime.sources.options import MAX_FPS, Size, parse_fps, parse_options, parse_size
 from edgex_runtime.sources.source import Frame, SourceInfo, Unreadable
+from edgex_runtime.sources.webcam_pixels import Pixels, choose_pixels
 
 # A driver stamp older than this, or from the future, is of another clock than ours.
 MAX_STAMP_AGE_NS = 5_000_000_000
@@ -63,12 +67,20 @@ class WebcamSource:
     """Reads an opened camera."""
 
     def __init__(
-        self, capture: cv2.VideoCapture, *, device: Path, descriptor: int | None, timeout_s: float, clock: Clock
+        self,
+        capture: cv2.VideoCapture,
+        *,
+        pixels: Pixels,
+        device: Path,
+        descriptor: int | None,
+        timeout_s: float,
+        clock: Clock,
     ) -> None:
         """Take over an opened `capture`.
 
         Args:
             capture: Open.
+            pixels: Makes a picture of what it retrieves.
             device: Its file.
             descriptor: Under which this process holds that file; None where that is not known.
             timeout_s: How long a frame may take.
@@ -77,9 +89,11 @@ class WebcamSource:
         fps = capture.get(cv2.CAP_PROP_FPS)
         self._info = SourceInfo(name=str(device), live=True, fps=fps if 0 < fps <= MAX_FPS else None)
         self._capture = capture
+        self._pixels = pixels
         self._descriptor = descriptor
         self._timeout_s = timeout_s
         self._clock = clock
+        self._whole_ns = clock.now_ns()
         self._index = 0
         self._closing = False
 
@@ -98,15 +112,26 @@ class WebcamSource:
         if not waited or not self._capture.grab():
             raise SourceLostError(f"{self._info.name}: the camera stopped sending: is it still plugged in? {found()}")
         captured_ns = stamp_ns(self._capture.get(cv2.CAP_PROP_POS_MSEC), self._clock.now_ns())
-        decoded, image_bgr = self._capture.retrieve()
+        retrieved, data = self._capture.retrieve()
         index = self._index
         self._index += 1
         name = f"{self._info.name}#{index}"
-        if not decoded:
-            error = f"{name}: the camera sent a frame that cannot be decoded"
-            return Unreadable(index=index, captured_ns=captured_ns, name=name, error=error)
-        image = cv2.cvtColor(image_bgr, cv2.COLOR_BGR2RGB)
-        return Frame(image=image, index=index, captured_ns=captured_ns, name=name)  # type: ignore[arg-type]
+        try:
+            if not retrieved:
+                raise ImageError("the camera sent a frame that cannot be decoded")
+            image = self._pixels(data)  # type: ignore[arg-type]
+        except ImageError as error:
+            self._check_patience(error)
+            return Unreadable(index=index, captured_ns=captured_ns, name=name, error=f"{name}: {error}")
+        self._whole_ns = self._clock.now_ns()
+        return Frame(image=image, index=index, captured_ns=captured_ns, name=name)
+
+    def _check_patience(self, error: ImageError) -> None:
+        if self._clock.now_ns() - self._whole_ns > self._timeout_s * 1e9:
+            raise SourceLostError(
+                f"{self._info.name}: nothing but damaged pictures: {error}; try another cable or port, or pixels that "
+                "are not compressed: ?format=YUYV"
+            ) from error
 
     def interrupt(self) -> None:
         """End a `read` that waits."""
@@ -146,6 +171,7 @@ def open_webcam(uri: str, clock: Clock) -> WebcamSource:
 
     Raises:
         BadInputError: If an option is unknown.
+        MissingExtraError: If the camera sends JPEGs and what decodes them whole is not installed.
         SourceLostError: If the camera is not there, may not be opened, or does not answer.
     """
     name, _, query = uri.partition("?")
@@ -157,9 +183,16 @@ def open_webcam(uri: str, clock: Clock) -> WebcamSource:
     if not capture.isOpened():
         raise SourceLostError(f"{device}: is there but does not answer: another program may hold it; {found()}")
     _configure(capture, options)
+    try:
+        pixels = choose_pixels(capture, device)
+    except EdgexError:
+        capture.release()
+        raise
     new = descriptors_of(device) - held
     descriptor = new.pop() if len(new) == 1 else None
-    return WebcamSource(capture, device=device, descriptor=descriptor, timeout_s=options.timeout, clock=clock)
+    return WebcamSource(
+        capture, pixels=pixels, device=device, descriptor=descriptor, timeout_s=options.timeout, clock=clock
+    )
 
 
 def _configure(capture: cv2.VideoCapture, options: WebcamOptions) -> None:
@@ -171,8 +204,6 @@ def _configure(capture: cv2.VideoCapture, options: WebcamOptions) -> None:
         capture.set(cv2.CAP_PROP_FRAME_HEIGHT, options.size[1])
     if options.fps is not None:
         capture.set(cv2.CAP_PROP_FPS, options.fps)
-    # One buffer: a frame that waits in the driver is a frame that ages.
-    capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
 
 
 def descriptors_of(device: Path) -> set[int]:

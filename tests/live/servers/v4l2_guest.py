@@ -13,7 +13,7 @@ from pathlib import Path
 
 PROGRAMS = ("qemu-system-x86_64", "busybox", "cpio", "depmod", "apt-get", "apt-cache", "dpkg")
 PACKAGES = "qemu-system-x86 busybox-static cpio kmod"
-MODULES = ("virtio_pci", "9pnet_virtio", "9p", "vivid")
+ROOT_MODULES = ("virtio_pci", "9pnet_virtio", "9p")
 BOOT_LIMIT_S = 600
 
 INIT = """#!/bin/busybox sh
@@ -33,25 +33,26 @@ def missing() -> list[str]:
     return [name for name in PROGRAMS if shutil.which(name) is None]
 
 
-def run_in_guest(script: Path, folder: Path) -> str:
+def run_in_guest(script: Path, folder: Path, *modules: str) -> str:
     """Run a Python script in the guest; returns what it wrote.
 
     Args:
         script: Run by this Python, with this one's import path; may write below /run only.
         folder: For the kernel and what is made of it; 500 MB.
+        modules: Of the kernel, to be loaded before.
     """
-    kernel, modules, version = _unpack_kernel(folder)
+    kernel, root, version = _unpack_kernel(folder)
     start = folder / "start.sh"
     places = ":".join(filter(None, sys.path))
     start.write_text(
         f"export PATH={os.environ['PATH']} HOME=/run PYTHONDONTWRITEBYTECODE=1 PYTHONPATH={places}\n"
         f"cd /run; {sys.executable} {script}\n"
     )
-    ramdisk = _make_ramdisk(folder, modules, version, start)
-    root = "local,path=/,mount_tag=root,security_model=none,readonly=on,multidevs=remap"
+    ramdisk = _make_ramdisk(folder, root, version, (*ROOT_MODULES, *modules), start)
+    share = "local,path=/,mount_tag=root,security_model=none,readonly=on,multidevs=remap"
     command = ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-m", "1500", "-smp", "2"]
     command += ["-kernel", str(kernel), "-initrd", str(ramdisk), "-append", "console=ttyS0 quiet panic=-1"]
-    command += ["-nographic", "-no-reboot", "-virtfs", root]
+    command += ["-nographic", "-no-reboot", "-virtfs", share]
     done = subprocess.run(
         command, stdin=subprocess.DEVNULL, capture_output=True, timeout=BOOT_LIMIT_S, check=True, errors="replace"
     )
@@ -69,14 +70,14 @@ def _unpack_kernel(folder: Path) -> tuple[Path, Path, str]:
     return root / "boot" / f"vmlinuz-{version}", root, version
 
 
-def _make_ramdisk(folder: Path, modules: Path, version: str, start: Path) -> Path:
+def _make_ramdisk(folder: Path, kernel: Path, version: str, modules: tuple[str, ...], start: Path) -> Path:
     tree = folder / "ramdisk"
     for name in ("bin", "proc", "sys", "dev", "mnt", "modules"):
         (tree / name).mkdir(parents=True)
     shutil.copy(shutil.which("busybox") or "", tree / "bin" / "busybox")
     order: dict[str, None] = {}
-    for name in MODULES:
-        command = ["modprobe", "-d", str(modules), "-S", version, "--show-depends", name]
+    for name in modules:
+        command = ["modprobe", "-d", str(kernel), "-S", version, "--show-depends", name]
         shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         order.update(dict.fromkeys(line.split()[1] for line in shown.splitlines() if line.startswith("insmod")))
     for path in order:

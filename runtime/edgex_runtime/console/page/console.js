@@ -1,5 +1,6 @@
 // The page: takes the server's updates apart, and gives its buttons their work.
 
+import { BoardPanel } from "./board.js";
 import { Camera } from "./camera.js";
 import { Link } from "./link.js";
 import { format, Plot } from "./plot.js";
@@ -11,6 +12,7 @@ const find = (id) => document.getElementById(id);
 const screen = new Screen(find);
 const agePlot = new Plot(find("age-plot"), "Frame age", "ms", 50);
 const ratePlot = new Plot(find("rate-plot"), "Rate", "frames/s", 5);
+const board = new BoardPanel(find);
 
 let models = [];
 let model = null; // The name of the one that is shown.
@@ -46,6 +48,7 @@ function hello(content) {
   model = null;
   agePlot.clear();
   ratePlot.clear();
+  board.clear();
   find("events").replaceChildren(make("li", "nothing has happened yet", "empty"));
   find("model").hidden = models.length === 0;
   find("choice").hidden = models.length < 2;
@@ -76,6 +79,7 @@ async function update(content, jpeg) {
   showStatuses(content);
   showPoints(content.points);
   showNotices(content.notices);
+  board.show(content.health);
   if (content.model !== model) showModel(content.model);
   find("pause").textContent = content.paused ? "Resume" : "Pause";
   if (explaining) say("told", explainedBy(content), content.trouble !== "");
@@ -103,7 +107,8 @@ function refreshState() {
   const playing = !status.live && status.state === "LIVE";
   const state = latest.paused && ["LIVE", "STALE", "WAITING"].includes(status.state) ? "PAUSED" : playing ? "FILE" : status.state;
   const waits = boxes.includes(source) && ["WAITING", "STALE", "RECONNECTING"].includes(state);
-  const why = waits ? "no browser sends its camera: use the button below" : status.why;
+  const ended = status.state === "ENDED" ? "it has come to its end" : "";
+  const why = waits ? "no browser sends its camera: use the button below" : status.why || ended;
   screen.state(state, state === "PAUSED" ? "" : why, now, waits ? "No camera" : undefined);
   agePlot.show(now === null ? "–" : duration(now));
 }

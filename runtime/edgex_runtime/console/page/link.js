@@ -10,6 +10,7 @@ export class Link {
   constructor(on) {
     this.on = on;
     this.requests = new Map();
+    this.turn = Promise.resolve();
     this.nextRequest = 1;
     this.pauseMs = FIRST_PAUSE_MS;
     this.heardAt = 0;
@@ -48,8 +49,11 @@ export class Link {
     }
     const length = new DataView(data).getUint32(0);
     const content = JSON.parse(new TextDecoder().decode(new Uint8Array(data, 4, length)));
+    // One after the other: a picture takes longer to unpack than what comes after it without one.
+    const shown = this.turn.then(() => this.on.update(content, new Uint8Array(data, 4 + length)));
+    this.turn = shown.catch(() => {});
     try {
-      await this.on.update(content, new Uint8Array(data, 4 + length));
+      await shown;
     } finally {
       if (socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify({ do: "seen", number: content.number }));
     }

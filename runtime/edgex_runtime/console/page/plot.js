@@ -1,6 +1,6 @@
-// A running plot of the last minute.
+// A running plot of the last points.
 
-const KEEP = 120; // Points of half a second.
+const KEEP = 120; // Points: of half a second, a minute.
 const HEIGHT = 64;
 const TOP = 14;
 const BRIDGED = 4; // A slow model has half seconds without a result; two seconds without one are a gap.
@@ -20,8 +20,8 @@ export function roundUp(value) {
 }
 
 export class Plot {
-  constructor(place, title, unit, least) {
-    Object.assign(this, { title, unit, least, values: [], first: 0 });
+  constructor(place, title, unit, least, span = "last minute") {
+    Object.assign(this, { title, unit, least, span, values: [] });
     const caption = document.createElement("div");
     caption.className = "caption";
     const name = document.createElement("span");
@@ -84,7 +84,7 @@ export class Plot {
     });
     this.scale.textContent = `${top.toLocaleString("en")} ${this.unit}`;
     const range = known.length ? `${format(Math.min(...known))} to ${format(Math.max(...known))}` : "nothing yet";
-    this.svg.setAttribute("aria-label", `${this.title}, last minute: ${range} ${this.unit}`);
+    this.svg.setAttribute("aria-label", `${this.title}, ${this.span}: ${range} ${this.unit}`);
   }
 }
 
