@@ -31,7 +31,7 @@ from edgex_runtime.engines.registry import entry_for
 from edgex_runtime.errors import BadInputError, BundleError
 from edgex_runtime.metadata.registry import artifact_files, read_spec
 from edgex_runtime.sinks.registry import SINKS
-from edgex_runtime.sources.registry import SOURCES
+from edgex_runtime.sources.registry import SOURCES, WEBCAM
 
 SUFFIX = ".edgex"
 SYSTEM = "system"
@@ -235,7 +235,11 @@ def _stream_extras(options: BundleOptions) -> Iterator[str]:
     """What its camera and its sinks need beside the engine: a console, a broker, a network camera."""
     source = options.profile.camera if options.source is None else options.source
     by_scheme = {scheme: entry.extra for entry in SOURCES.values() for scheme in entry.schemes}
-    yield from filter(None, [by_scheme.get(source.partition(":")[0].lower())])
+    # Which pixels a webcam sends is not known before it is there.
+    camera = (
+        SOURCES["webcam"].extra if re.fullmatch(WEBCAM, source) else by_scheme.get(source.partition(":")[0].lower())
+    )
+    yield from filter(None, [camera])
     rows = [SINKS.get(sink.partition(":")[0].lower()) for sink in options.sinks]
     yield from (row.extra for row in rows if row and row.extra)
 

@@ -61,16 +61,19 @@ def test_a_makers_wheels_for_its_gpu_come_from_a_folder(vendors: Path, key: Sign
 def test_what_camera_and_sinks_need_travels_along(vendors: Path, key: SigningKey, tmp_path: Path) -> None:
     """A board has no network to fetch it from, and a service without its console does not start."""
     profile = load_profile("jetson-orin-nano:jetpack-7", [])
-    options = BundleOptions(model=TINY / "tiny.onnx", profile=profile, device="gpu", wheels=vendors)
-    streams = replace(
-        options, source="rtsp://camera/1", sinks=("http://127.0.0.1:8080", "mqtt://broker/door", "a.jsonl")
+    bare = BundleOptions(
+        model=TINY / "tiny.onnx", profile=profile, device="gpu", wheels=vendors, source="test://shapes"
     )
+    webcam = replace(bare, source=None)
+    streams = replace(bare, source="rtsp://camera/1", sinks=("http://127.0.0.1:8080", "mqtt://broker/door", "a.jsonl"))
 
     def packages(options: BundleOptions) -> set[str]:
         wheels = (make_bundle(options, key, tmp_path / "out").folder / "wheelhouse").iterdir()
         return {wheel.name.partition("-")[0] for wheel in wheels}
 
-    assert packages(streams) - packages(options) == set(STREAMS)
+    assert packages(streams) - packages(bare) == set(STREAMS)
+    # Most webcams send JPEGs, and a board's camera is a webcam unless somebody says otherwise.
+    assert packages(webcam) - packages(bare) == {"simplejpeg"}
 
 
 def test_a_gpu_that_the_registry_has_no_wheels_for_is_refused(key: SigningKey, tmp_path: Path) -> None:

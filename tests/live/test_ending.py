@@ -37,7 +37,7 @@ def model_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @contextmanager
 def stalled_http() -> Iterator[str]:
-    pytest.importorskip("simplejpeg", reason="pip install 'edgex[stream]'")
+    pytest.importorskip("simplejpeg", reason="pip install 'edgex[jpeg]'")
     over = threading.Event()
 
     def body() -> Iterator[bytes]:
@@ -52,7 +52,7 @@ def stalled_http() -> Iterator[str]:
 @contextmanager
 def nothing_new() -> Iterator[str]:
     """A camera that is lost and opened again and again, and shows the same picture each time."""
-    pytest.importorskip("simplejpeg", reason="pip install 'edgex[stream]'")
+    pytest.importorskip("simplejpeg", reason="pip install 'edgex[jpeg]'")
     with serve(lambda _: Answer(body=pictures(5))) as camera:
         yield f"{camera.url}/video"
 

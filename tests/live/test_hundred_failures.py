@@ -25,7 +25,7 @@ from edgex_runtime.freshness import State
 from edgex_runtime.sources.registry import open_source
 from edgex_runtime.sources.source import Frame, Source
 
-pytest.importorskip("simplejpeg", reason="pip install 'edgex[stream]'")
+pytest.importorskip("simplejpeg", reason="pip install 'edgex[jpeg]'")
 
 SIZES = ((256, 96), (128, 64), (320, 240))
 WHOLE_BEFORE_A_FAILURE = 3

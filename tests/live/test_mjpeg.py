@@ -21,7 +21,7 @@ from edgex_runtime.sources.multipart import MAX_PART_BYTES, OversizedPartError, 
 from edgex_runtime.sources.registry import open_source
 from edgex_runtime.sources.source import Frame, Source, Unreadable
 
-pytest.importorskip("simplejpeg", reason="pip install 'edgex[stream]'")
+pytest.importorskip("simplejpeg", reason="pip install 'edgex[jpeg]'")
 
 from edgex_runtime.sources.jpeg import decode_whole
 

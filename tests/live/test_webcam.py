@@ -94,7 +94,7 @@ def test_a_real_camera_is_read_unplugged_and_plugged_in_again(tmp_path: Path) ->
 @pytest.mark.slow
 def test_a_usb_camera_that_sends_damaged_jpegs_shows_none_of_them(tmp_path: Path) -> None:
     """By the kernel's own driver, in a guest, from a camera made of software: every second picture is damaged."""
-    pytest.importorskip("simplejpeg", reason="pip install 'edgex[stream]'")
+    pytest.importorskip("simplejpeg", reason="pip install 'edgex[jpeg]'")
     told = run_in_guest("usb_script.py", tmp_path, "vhci-hcd", "uvcvideo")
     assert told["driver"] == "uvcvideo"
     # Whole ones show 1 and 3.

@@ -19,7 +19,7 @@ from edgex_runtime.errors import MissingExtraError, SourceLostError
 from edgex_runtime.sources.source import Frame, Unreadable
 from edgex_runtime.sources.webcam import WebcamSource, open_webcam
 
-simplejpeg = pytest.importorskip("simplejpeg", reason="pip install 'edgex[stream]'")
+simplejpeg = pytest.importorskip("simplejpeg", reason="pip install 'edgex[jpeg]'")
 YUYV = cv2.VideoWriter.fourcc(*"YUYV")
 MJPG = cv2.VideoWriter.fourcc(*"MJPG")
 

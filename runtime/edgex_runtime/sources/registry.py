@@ -38,7 +38,7 @@ class Entry:
 
 
 SOURCES = {
-    "webcam": Entry(opener="edgex_runtime.sources.webcam:open_webcam", example="0"),
+    "webcam": Entry(opener="edgex_runtime.sources.webcam:open_webcam", example="0", extra="jpeg"),
     "video": Entry(opener="edgex_runtime.sources.video:open_video", example="file.mp4"),
     "folder": Entry(opener="edgex_runtime.sources.folder:open_folder", example="photos/"),
     "mjpeg": Entry(
@@ -46,7 +46,7 @@ SOURCES = {
         example="http://camera/video.mjpg",
         schemes=("http", "https"),
         vendors=("simplejpeg",),
-        extra="stream",
+        extra="jpeg",
     ),
     "rtsp": Entry(
         opener="edgex_runtime.sources.rtsp:open_rtsp",

@@ -42,7 +42,7 @@ def choose_pixels(capture: cv2.VideoCapture, device: Path) -> Pixels:
             raise
         raise MissingExtraError(
             f"{device}: it sends JPEGs, and what tells a whole one from a damaged one is not installed: "
-            "pip install 'edgex[stream]', or take pixels that are not compressed: ?format=YUYV"
+            "pip install 'edgex[jpeg]', or take pixels that are not compressed: ?format=YUYV"
         ) from error
     # It starts the camera anew, so it comes first.
     capture.set(cv2.CAP_PROP_BUFFERSIZE, RAW_BUFFERS)
