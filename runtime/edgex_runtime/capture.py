@@ -61,7 +61,7 @@ class Capture:
         self._clock = clock
         self._reopen = reopen
         self._limit_s = math.inf if reconnect_s is None else reconnect_s
-        self._backoff = Backoff(rng or np.random.default_rng())
+        self._backoff = Backoff(rng)
         self._live = source.info.live
         self._rhythm = Rhythm(source.info.fps)
         self._capacity = 1 if self._live else FILE_QUEUE

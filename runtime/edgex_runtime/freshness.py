@@ -2,7 +2,6 @@
 
 from collections import deque
 from enum import Enum
-from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,7 +63,7 @@ class Rhythm:
         self._last_ns = now_ns
         if len(self._intervals_ns) >= RHYTHM_ENOUGH:
             # The median: one freeze changes nothing.
-            self._stale_after_ns = stale_after_ns(median(self._intervals_ns) / 1e9)
+            self._stale_after_ns = stale_after_ns(sorted(self._intervals_ns)[len(self._intervals_ns) // 2] / 1e9)
 
     @property
     def stale_after_ns(self) -> int:
