@@ -123,8 +123,11 @@ def test_ctrl_c_while_the_program_is_imported_ends_it_at_once_and_without_a_word
 ) -> None:
     (tmp_path / f"{module}.py").write_text(code)
     path = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
-    # As an installed program begins.
-    begin = "import sys\nfrom edgex.program import main\nsys.exit(main())"
+    # As an installed program begins, also where the tests run in the background, which ignores Ctrl-C.
+    begin = (
+        "import signal, sys\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from edgex.program import main\nsys.exit(main())"
+    )
     done = subprocess.run(
         [sys.executable, "-c", begin, "live", "nothing.tflite", "test://shapes"],
         env={**os.environ, "PYTHONPATH": path},
