@@ -1,8 +1,10 @@
 """edgex: from a folder of photos to a camera on a small computer, with proof at every step."""
 
-from typing import TYPE_CHECKING, Any
-
+# Not typing's own: importing that takes longer than the rest of the start, and Ctrl-C meanwhile ends in a traceback.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from edgex_runtime.errors import EdgexError as EdgexError
     from edgex_runtime.model import Model as Model
     from edgex_runtime.predictions import Prediction as Prediction
@@ -20,7 +22,7 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     if name not in _HOMES:
         raise AttributeError(f"module 'edgex' has no attribute {name!r}")
     from importlib import import_module

@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from edgex_devices.candidate import Candidate
+from edgex_devices.tuned_folder import tuned_folder
 from edgex_runtime.atomic import atomic_write
 from edgex_runtime.engines.engine import EngineOptions
 from edgex_runtime.errors import EdgexError
@@ -155,11 +156,6 @@ def save_tuned(tuned: Tuned) -> Path:
     with atomic_write(path) as file:
         file.write(json.dumps(to_plain(tuned), indent=1).encode())
     return path
-
-
-def tuned_folder() -> Path:
-    """``edgex/tuned`` in the user's state folder (XDG_STATE_HOME, else ~/.local/state)."""
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "edgex" / "tuned"
 
 
 def machine_fingerprint() -> str:

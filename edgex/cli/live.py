@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
+from edgex.interrupt import EXIT_INTERRUPTED, LeavesAtOnce
 from edgex_runtime.engines.engine import Device
 from edgex_runtime.errors import BadInputError, DeviceUnavailableError
 from edgex_runtime.schema import to_plain
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from edgex_runtime.sinks.queued import QueuedSink, SinkFigures
     from edgex_runtime.summary import LiveSummary
 
-EXIT_INTERRUPTED = 130
 STDOUT = "-"
 
 
@@ -190,8 +190,10 @@ def run(config: LiveConfig) -> int:
     Returns:
         The exit code.
     """
-    from edgex_runtime.control import Control
-    from edgex_runtime.live import Hooks, open_inputs, run_live
+    with LeavesAtOnce():
+        from edgex_runtime.control import Control
+        from edgex_runtime.heap import release_freed
+        from edgex_runtime.live import Hooks, open_inputs, run_live
 
     options, control = config.options(), Control()
     signals: list[int] = []
@@ -200,6 +202,8 @@ def run(config: LiveConfig) -> int:
             models = open_models(config, stack)
             inputs = open_inputs(config.sources)
             sinks = open_sinks(config.sinks, inputs, models, control)
+        # The run lasts, and a model's first start has decoded pictures for its self-test.
+        release_freed()
         stack.enter_context(stop_on_signals(control, signals))
         names = ", ".join(given.info.name for given in inputs)
         info = models.info
@@ -221,8 +225,10 @@ def open_models(config: LiveConfig, stack: ExitStack) -> "ModelChoice":
         BadInputError: If two files have the same name.
         DeviceUnavailableError: If one runs on another device than the one required.
     """
-    from edgex_runtime.control import ModelChoice
-    from edgex_runtime.model import Model
+    with LeavesAtOnce():
+        from edgex_runtime.control import ModelChoice
+        from edgex_runtime.engines.registry import engine_for
+        from edgex_runtime.model import Model
 
     models: dict[str, Model] = {}
     for path in (config.model, *config.also):
@@ -232,6 +238,8 @@ def open_models(config: LiveConfig, stack: ExitStack) -> "ModelChoice":
         # A contract and an engine that were named are for the first: others may be of another format.
         first = not models
         how = how_to_run(config, path, config.engine if first else None)
+        with LeavesAtOnce():
+            engine_for(Path(path), how["engine"])
         models[name] = model = stack.enter_context(Model(path, **how, spec=config.spec if first else None))
         check_device(config, path, model.info)
         # Before the camera opens: an engine's first call is slow, and its frame would be old.
@@ -241,12 +249,16 @@ def open_models(config: LiveConfig, stack: ExitStack) -> "ModelChoice":
 
 def how_to_run(config: LiveConfig, path: str, engine: str | None) -> dict[str, Any]:
     """`Model`'s keywords: what was typed, or else what was tuned for this file on this machine."""
-    from edgex_devices.tuned import load_tuned, tuned_folder
+    from edgex_devices.tuned_folder import tuned_folder
 
     typed = {"engine": engine, "device": config.device, "threads": config.threads}
-    # Telling the file takes its digest, so only where something was tuned at all.
     is_open = engine is None and config.device == "auto" and config.threads is None
-    tuned = load_tuned(Path(path)) if is_open and tuned_folder().is_dir() else None
+    # Telling the file takes its digest, and 4 MB of modules: only where something was tuned at all.
+    if not (is_open and tuned_folder().is_dir()):
+        return typed
+    from edgex_devices.tuned import load_tuned
+
+    tuned = load_tuned(Path(path))
     if tuned is None:
         return typed
     click.echo(f"as tuned: {tuned.best}", err=True)

@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 
 import click
 
+from edgex.interrupt import EXIT_INTERRUPTED, LeavesAtOnce
 from edgex_runtime import errors
 
 # Command → (module that holds `command`, the line that `edgex --help` shows without importing it).
@@ -40,7 +41,6 @@ EXIT_CODES: dict[type[BaseException], int] = {
     errors.DeployError: 1,
     errors.SourceLostError: 7,
 }
-EXIT_INTERRUPTED = 130
 
 
 class LazyCommands(click.Group):
@@ -54,7 +54,8 @@ class LazyCommands(click.Group):
         """The command itself."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = import_module(COMMANDS[cmd_name][0]).command
+        with LeavesAtOnce():
+            command: click.Command = import_module(COMMANDS[cmd_name][0]).command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -101,4 +102,6 @@ def main() -> NoReturn:
 
 def convert_model() -> NoReturn:
     """`convert-model …`, which is `edgex convert` under the name its users type."""
-    run(import_module("edgex.cli.convert").command, prog="convert-model")
+    with LeavesAtOnce():
+        command = import_module("edgex.cli.convert").command
+    run(command, prog="convert-model")

@@ -8,7 +8,6 @@ import json
 import logging
 import os
 import signal
-import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -67,6 +66,9 @@ def _try(path: Path, options: EngineOptions, engine: str) -> None:
     if not sys.executable:
         _LOG.warning("%s: opened untried: Python is embedded here, so that there is no second process to try it", path)
         return
+    # Imported here: a file of ours needs no trial, and on a board a megabyte counts.
+    import subprocess
+
     command = [sys.executable, "-m", "edgex_runtime.trial", str(path), engine]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     try:

@@ -45,6 +45,7 @@ class Capture:
         reopen: Callable[[], Source] | None = None,
         reconnect_s: float | None = 30.0,
         changed: threading.Condition | None = None,
+        ahead: Callable[[Frame, int], Frame | None] = lambda _, __: None,
         rng: np.random.Generator | None = None,
     ) -> None:
         """Store; the thread starts with the `with` block.
@@ -55,14 +56,17 @@ class Capture:
             reopen: Opens a live source again after it was lost; None gives up at once.
             reconnect_s: How long a lost source may show nothing new before the run ends; None or infinity: for ever.
             changed: Notified at every change; several captures may share one, so that one thread can wait for all.
+            ahead: Given a live source's new frame and the time from one to the next in nanoseconds, it gives the frame
+                back prepared, or None to leave it as it is.
             rng: For the pauses between two tries; by default another one in every process.
         """
         self._source = source
         self._clock = clock
         self._reopen = reopen
         self._limit_s = math.inf if reconnect_s is None else reconnect_s
-        self._backoff = Backoff(rng or np.random.default_rng())
+        self._backoff = Backoff(rng)
         self._live = source.info.live
+        self._ahead = ahead
         self._rhythm = Rhythm(source.info.fps)
         self._capacity = 1 if self._live else FILE_QUEUE
         self._ready: deque[Frame | Unreadable] = deque()
@@ -140,7 +144,8 @@ class Capture:
             Exception: What the source raised, once all that it gave before has been taken.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._ready or self._finished, min(timeout_s, threading.TIMEOUT_MAX))
+            if not (self._ready or self._finished) and timeout_s > 0:
+                self._changed.wait_for(lambda: self._ready or self._finished, min(timeout_s, threading.TIMEOUT_MAX))
             if self._ready:
                 item = self._ready.popleft()
                 self._changed.notify_all()
@@ -201,7 +206,8 @@ class Capture:
             self._welcome()
             self._dropped += sum(isinstance(waiting, Frame) for waiting in self._ready)
             self._ready.clear()
-            self._append(item)
+        # Whoever looks while it is being prepared gets no older frame, and has this one sooner than by preparing it.
+        self._append(self._ahead(item, self._rhythm.period_ns) or item)
 
     def _tell_filler(self) -> None:
         """Once a run: a closed shutter and a still screen look like a camera that hangs, and are not mended as one."""

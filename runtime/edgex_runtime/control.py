@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from types import MappingProxyType
 from typing import Protocol
 
@@ -111,11 +110,11 @@ class ModelChoice:
     def prepare(self, image: NDArray[np.uint8]) -> Prepared:
         """By the model in use."""
         name = self._current
-        return replace(self._models[name].prepare(image), owner=name)
+        prepared = self._models[name].prepare(image)
+        return Prepared(tensor=prepared.tensor, preprocess_ms=prepared.preprocess_ms, owner=name)
 
     def classify(self, prepared: Sequence[Prepared]) -> list[Prediction]:
         """By the model that prepared each; in one call where it is the same for all."""
-        owners = {one.owner for one in prepared}
-        if len(owners) == 1:
-            return self._models[owners.pop()].classify(prepared)
+        if len({one.owner for one in prepared}) == 1:
+            return self._models[prepared[0].owner].classify(prepared)
         return [self._models[one.owner].classify([one])[0] for one in prepared]

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from edgex_runtime.ahead import AheadSource
+from edgex_runtime.ahead import AheadSource, Foresight, with_prepared
 from edgex_runtime.answers import AnswerOptions, Stabiliser
 from edgex_runtime.capture import Capture
 from edgex_runtime.clock import Clock, SystemClock
@@ -100,9 +100,15 @@ class Feed:
     """Used by the loop's thread; a context manager that starts and ends the capture's."""
 
     def __init__(
-        self, given: Input, models: ModelChoice, options: FeedOptions, clock: Clock, changed: threading.Condition
+        self,
+        given: Input,
+        models: ModelChoice,
+        options: FeedOptions,
+        clock: Clock,
+        changed: threading.Condition,
+        foresight: Foresight | None,
     ) -> None:
-        """Take over the source.
+        """Take over the source; with `foresight`, a live one's thread prepares the frame that is taken next.
 
         Raises:
             BadInputError: If answers are to be smoothed over pictures that do not follow one another in time.
@@ -115,6 +121,7 @@ class Feed:
         self._stabiliser = Stabiliser(options.answers)
         self._gate = None if options.motion is None else MotionGate(options.motion)
         self._newest = _Newest()
+        self._foresight = foresight
         self.state = State.LIVE
         self.capture = Capture(
             given.source if info.live else AheadSource(given.source, models.prepare),
@@ -122,6 +129,7 @@ class Feed:
             reopen=given.reopen,
             reconnect_s=options.reconnect_s,
             changed=changed,
+            ahead=self._prepare_ahead,
         )
         self._silence = _Silence(self.capture.stale_after_s * 1e9)
 
@@ -215,6 +223,11 @@ class Feed:
             known=answer.known,
             events=answer.events if self._is_stream else (),
         )
+
+    def _prepare_ahead(self, frame: Frame, period_ns: int) -> Frame | None:
+        if self._foresight is None or not self._foresight.is_next(period_ns):
+            return None
+        return with_prepared(frame, self._shared.models.prepare(frame.image))
 
     def _tell(self, state: State, error: str | None = None) -> LiveResult:
         at_ns = self._shared.clock.now_ns()

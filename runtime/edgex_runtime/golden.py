@@ -7,8 +7,9 @@ out there belong to these bytes.
 import hashlib
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
+from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,10 +29,18 @@ class GoldenImage:
     image: NDArray[np.uint8]
 
 
-@cache
 def load_golden_images() -> tuple[GoldenImage, ...]:
     """All of them, in a fixed order: landscape, portrait, and odd sizes, so that no resize mode is like another."""
-    return tuple(GoldenImage(name=name, image=_load(name)) for name in NAMES)
+    return tuple(map(load_golden_image, NAMES))
+
+
+def load_golden_image(name: str) -> GoldenImage:
+    """One of `NAMES`, decoded anew at each call: a process that checks its model once keeps no picture for it."""
+    # By OpenCV, which is there already; the decoders of `image.py` are 3 MB that a camera's process never needs again.
+    bgr = cv2.imdecode(np.frombuffer(_file(name), np.uint8), cv2.IMREAD_COLOR)
+    image: NDArray[np.uint8] = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)  # type: ignore[assignment,arg-type]
+    image.flags.writeable = False
+    return GoldenImage(name=name, image=image)
 
 
 @cache
@@ -40,14 +49,6 @@ def golden_sha256() -> str:
     return hashlib.sha256(b"".join(map(_file, NAMES))).hexdigest()
 
 
-def _load(name: str) -> NDArray[np.uint8]:
-    # Imported here, so that a start whose self-test is remembered goes without the image decoders (5 MB of memory).
-    from edgex_runtime.image import read_image
-
-    image = read_image(_file(name))
-    image.flags.writeable = False
-    return image
-
-
 def _file(name: str) -> bytes:
-    return resources.files("edgex_runtime").joinpath("golden_images", f"{name}.png").read_bytes()
+    # By its path: importlib.resources brings 2 MB of modules.
+    return Path(__file__).with_name("golden_images").joinpath(f"{name}.png").read_bytes()

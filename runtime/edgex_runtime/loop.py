@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack
 
+from edgex_runtime.ahead import Foresight
 from edgex_runtime.batching import Batching
 from edgex_runtime.capture import End
 from edgex_runtime.clock import Clock
@@ -34,7 +35,10 @@ class Loop:
         self._clock = clock
         # One for all captures, so that one thread waits for whichever has news first.
         self._changed = threading.Condition()
-        self._feeds = [Feed(given, models, options, clock, self._changed) for given in inputs]
+        # Of several sources' frames none is sure to be the next.
+        self._foresight = Foresight(clock)
+        foresight = self._foresight if len(inputs) == 1 else None
+        self._feeds = [Feed(given, models, options, clock, self._changed, foresight) for given in inputs]
         self._turns = deque(self._feeds)
         self._batching = Batching()
 
@@ -94,8 +98,10 @@ class Loop:
 
     def _whose_turn(self) -> list[Feed]:
         """The feeds to serve now, the one that was served longest ago first; none after a wait in vain."""
-        with self._changed:
-            self._changed.wait_for(lambda: any(map(_has_news, self._feeds)), WAIT_S)
+        ready = [feed for feed in self._turns if _has_news(feed)]
+        if not ready:
+            with self._changed:
+                self._changed.wait_for(lambda: any(map(_has_news, self._feeds)), WAIT_S)
             ready = [feed for feed in self._turns if _has_news(feed)]
         chosen = ready if self._batching.choose(len(ready)) else ready[:1]
         for feed in chosen:
@@ -106,7 +112,9 @@ class Loop:
     def _classify(self, taken: Sequence[Taken]) -> Results:
         if not taken:
             return
+        self._foresight.begin()
         predictions = self._models.classify([one.prepared for one in taken])
+        self._foresight.end()
         if len(self._feeds) > 1:
             self._batching.add(len(taken), predictions[0].timing.inference_ms)
         for one, prediction in zip(taken, predictions, strict=True):

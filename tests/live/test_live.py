@@ -3,7 +3,7 @@
 import itertools
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -114,6 +114,55 @@ def test_a_model_five_times_too_slow_gets_the_newest_frame_each_time_and_age_doe
     assert [result.age_ms for result in results] == pytest.approx([5 * 33.0] * 40)
     assert [result.dropped for result in results[1:]] == [4 * n for n in range(2, 41)]
     assert summary.age_max_ms == pytest.approx(5 * 33.0)
+
+
+@dataclass
+class Resizes(SlowModel):
+    """Notes which thread resized each picture."""
+
+    threads: list[str] = field(default_factory=list)
+
+    def prepare(self, image: NDArray[np.uint8]) -> Prepared:
+        self.threads.append(threading.current_thread().name)
+        return super().prepare(image)
+
+
+def test_a_cameras_thread_resizes_the_frame_that_is_taken_next_and_no_other(
+    model: Classifier, frame: MakeFrame
+) -> None:
+    clock = FakeClock()
+    camera = Camera(frame, clock, period_s=0.033)
+    threading.Timer(0, camera.shoot, [1]).start()
+
+    def passes() -> None:
+        # The fifth frame comes less than a period before the engine is done: it is the newest one then.
+        camera.shoot(5)
+        clock.sleep(0.01)
+
+    slow = Resizes(model, passes)
+    control = Control()
+    results: list[LiveResult] = []
+
+    def note(result: LiveResult) -> None:
+        results.append(result)
+        if len(results) == 20:
+            camera.end()
+            control.stop()
+
+    run_live(slow, FakeSource(camera.frames(), LIVE), hooks=Hooks(clock=clock, on_result=note, control=control))
+    assert [result.index for result in results] == [0, *range(5, 100, 5)]
+    # How long the engine takes is known after its first call; during the last one a frame is resized that nobody takes.
+    assert slow.threads[2:] == ["edgex-capture"] * 19
+    # From the camera to the loop, the resizing left out, which is told for itself.
+    assert all(result.times.capture_ms == pytest.approx(10 - 0.1) for result in results[3:] if result.times)
+
+
+def test_of_several_cameras_none_is_resized_ahead(model: Classifier, frame: MakeFrame) -> None:
+    inputs = [Input(source=FakeSource((frame(index) for index in range(5)), replace(LIVE, name=name))) for name in "ab"]
+    noted = Resizes(model, lambda: None)
+    run_live(noted, inputs)
+    assert noted.threads
+    assert "edgex-capture" not in noted.threads
 
 
 def test_on_the_real_clock_a_slow_models_results_stay_young(model: Classifier) -> None:

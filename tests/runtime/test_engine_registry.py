@@ -62,7 +62,7 @@ def test_another_missing_module_is_a_bug_that_shows(monkeypatch: pytest.MonkeyPa
 def test_third_parties_join_by_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
     point = EntryPoint("rknn", "elsewhere:ENTRY", registry.GROUP)
     monkeypatch.setattr(EntryPoint, "load", lambda _: ELSEWHERE)
-    monkeypatch.setattr(registry, "entry_points", lambda group: EntryPoints([point]))
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: EntryPoints([point]))
     assert engine_for(Path("m.rknn")) is FakeEngine
     assert engine_for(Path("m.rknn"), "rknn") is FakeEngine
     with pytest.raises(BadInputError, match=r"known are .*rknn"):

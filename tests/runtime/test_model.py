@@ -302,3 +302,24 @@ def test_of_equal_scores_the_first_label_wins() -> None:
 def test_an_output_of_another_length_is_refused(tiny_spec: ModelSpec) -> None:
     with pytest.raises(ContractMismatchError, match="5 labels, got 4"):
         to_probabilities(np.zeros((1, 4), np.float32), tiny_spec)
+
+
+@pytest.mark.parametrize("classes", [2, 8, 40, 41, 1000])
+def test_the_likeliest_come_first_and_equal_ones_in_the_order_of_the_labels(classes: int) -> None:
+    probabilities = np.random.default_rng(classes).integers(0, 7, classes) / 7
+    labels = tuple(map(str, range(classes)))
+    wanted = sorted(range(classes), key=lambda index: (-probabilities[index], index))[:5]
+    best = top_scores(probabilities, labels)
+    assert [(score.label, score.score) for score in best] == [(str(index), probabilities[index]) for index in wanted]
+
+
+@pytest.mark.parametrize("classes", [2, 8, 1000])
+@pytest.mark.parametrize("temperature", [1.0, 1.7])
+def test_softmax_is_its_formula_to_the_bit_and_leaves_the_logits_as_they_are(classes: int, temperature: float) -> None:
+    logits = np.random.default_rng(classes).normal(0, 9, (3, classes)).astype(np.float32)
+    before = logits.copy()
+    exponents = np.exp(
+        logits.astype(np.float64) / temperature - (logits.astype(np.float64) / temperature).max(1)[:, None]
+    )
+    np.testing.assert_array_equal(softmax(logits, temperature), exponents / exponents.sum(1)[:, None])
+    np.testing.assert_array_equal(logits, before)

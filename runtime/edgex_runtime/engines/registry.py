@@ -7,7 +7,6 @@ import difflib
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
 from importlib import import_module
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import get_args
 
@@ -155,4 +154,7 @@ def _by_suffix(path: Path, suffix: str) -> tuple[str, Entry]:
 
 
 def _third_parties() -> dict[str, Entry]:
+    # Imported here: it brings 2 MB of modules, which a board that runs what we ship never needs.
+    from importlib.metadata import entry_points
+
     return {point.name: point.load() for point in entry_points(group=GROUP)}

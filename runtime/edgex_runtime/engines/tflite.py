@@ -1,7 +1,6 @@
 """TFLite runs .tflite files: ai-edge-litert, or the same interpreter under its old name, tflite-runtime."""
 
 import os
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,14 @@ from edgex_runtime.engines.tensors import check_batch, check_classifier, run_in_
 from edgex_runtime.errors import DeviceUnavailableError, ModelFileError
 
 try:
+    from ai_edge_litert import __version__ as version
     from ai_edge_litert.interpreter import Interpreter
 
     _PACKAGE = "ai-edge-litert"
 except ModuleNotFoundError as missing:
     if missing.name != "ai_edge_litert":
         raise
+    from tflite_runtime import __version__ as version
     from tflite_runtime.interpreter import Interpreter
 
     _PACKAGE = "tflite-runtime"
@@ -44,7 +45,7 @@ class TfliteEngine:
         self._path = path
         self._interpreter = interpreter
         self._signature = check_classifier(path, _signature(self._image, self._logits))
-        self._info = EngineInfo(name="tflite", version=f"{_PACKAGE} {version(_PACKAGE)}", device="cpu")
+        self._info = EngineInfo(name="tflite", version=f"{_PACKAGE} {version}", device="cpu")
 
     @property
     def info(self) -> EngineInfo:

@@ -3,18 +3,20 @@
 import hashlib
 import os
 import unicodedata
+from importlib import import_module
 from pathlib import Path
+from typing import cast
 
 from edgex_runtime.errors import ContractMismatchError, ModelFileError, SpecError
-from edgex_runtime.metadata import onnx, openvino, safetensors, tflite
 from edgex_runtime.metadata.carrier import Carried, Carrier
 from edgex_runtime.spec import ModelSpec
 
-CARRIERS: dict[str, Carrier] = {
-    ".onnx": onnx,
-    ".xml": openvino,
-    ".tflite": tflite,
-    ".safetensors": safetensors,
+# Suffix → module, imported when a file of that format is read: a board has one format, and XML alone is half a MB.
+CARRIERS = {
+    ".onnx": "edgex_runtime.metadata.onnx",
+    ".xml": "edgex_runtime.metadata.openvino",
+    ".tflite": "edgex_runtime.metadata.tflite",
+    ".safetensors": "edgex_runtime.metadata.safetensors",
 }
 
 
@@ -28,7 +30,7 @@ def carrier_for(path: Path) -> Carrier:
         raise ModelFileError(f"{path}: want a model file ({', '.join(CARRIERS)}), got {path.suffix or 'no suffix'!r}")
     if not path.is_file():
         raise ModelFileError(f"{path}: there is no such file")
-    return CARRIERS[path.suffix.lower()]
+    return cast(Carrier, import_module(CARRIERS[path.suffix.lower()]))
 
 
 def read_spec(path: Path) -> ModelSpec | None:

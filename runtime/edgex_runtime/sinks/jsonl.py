@@ -16,6 +16,8 @@ SCHEMA_VERSION = 1
 # No reader needs a microsecond's thousandth part, and every digit is a byte of the log.
 MS_DIGITS = 3
 SCORE_DIGITS = 6
+# Made once: `json.dumps` makes another for each line.
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 
 
 class JsonlSink:
@@ -68,17 +70,23 @@ def to_line(result: LiveResult) -> str:
         "score": None if result.score is None else round(result.score, SCORE_DIGITS),
         # Below the user's threshold the label stays, as the guess that it is: `known` is false.
         "known": result.known,
-        "events": to_plain(result.events),
+        "events": to_plain(result.events) if result.events else [],
         "reused": result.reused,
         "top5": [{"label": best.label, "score": round(best.score, SCORE_DIGITS)} for best in result.top5],
         "age_ms": _round(result.age_ms),
         "dropped": result.dropped,
-        "times": times and {key: _round(value) for key, value in to_plain(times).items()},
+        "times": times
+        and {
+            "capture_ms": _round(times.capture_ms),
+            "preprocess_ms": _round(times.preprocess_ms),
+            "inference_ms": _round(times.inference_ms),
+            "postprocess_ms": _round(times.postprocess_ms),
+        },
         "position_ms": _round(result.position_ms),
         "at_ns": result.at_ns,
         "error": result.error,
     }
-    return json.dumps(data, ensure_ascii=False, allow_nan=False) + "\n"
+    return _ENCODER.encode(data) + "\n"
 
 
 def open_jsonl(uri: str, surroundings: Surroundings) -> JsonlSink:

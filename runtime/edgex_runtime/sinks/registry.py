@@ -5,7 +5,6 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import import_module
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TextIO
 
@@ -123,15 +122,7 @@ def open_sink(uri: str, surroundings: Surroundings) -> Sink:
         MissingExtraError: If the packages that it needs are not installed.
     """
     key = _key(uri)
-    plugins = {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
-    if key in SINKS:
-        opener = _load(key, SINKS[key])
-    elif key in plugins:
-        opener = plugins[key].load()
-    else:
-        raise BadInputError(
-            f"{shown(uri) or repr(uri)}: unknown kind of sink {key!r}; {nearest(key, {**SINKS, **plugins})}"
-        )
+    opener = _load(key, SINKS[key]) if key in SINKS else _load_plugin(key, uri)
     return opener(uri, surroundings)
 
 
@@ -170,6 +161,18 @@ def _load(name: str, row: Row) -> Opener:
             raise
         raise MissingExtraError(f"sink {name!r} is not installed: pip install 'edgex[{row.extra}]'") from error
     return opener
+
+
+def _load_plugin(key: str, uri: str) -> Opener:
+    # Imported here: it brings 2 MB of modules, which a board that runs what we ship never needs.
+    from importlib.metadata import entry_points
+
+    plugins = {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
+    if key in plugins:
+        loaded: Opener = plugins[key].load()
+        return loaded
+    near = nearest(key, {**SINKS, **plugins})
+    raise BadInputError(f"{shown(uri) or repr(uri)}: unknown kind of sink {key!r}; {near}")
 
 
 def _key(uri: str) -> str:

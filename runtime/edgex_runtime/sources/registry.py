@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.metadata import entry_points
 from pathlib import Path
 
 from edgex_runtime.address import shown
@@ -117,6 +116,9 @@ def _find_scheme(uri: str, scheme: str) -> Opener:
     known = _schemes()
     if scheme in known:
         return _load(known[scheme])
+    # Imported here: it brings 2 MB of modules, which a board that runs what we ship never needs.
+    from importlib.metadata import entry_points
+
     plugins = {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
     if scheme in plugins:
         loaded: Opener = plugins[scheme].load()
