@@ -73,22 +73,7 @@ def prove(store: Store, release: Path, config: AppConfig, env: str, *, as_nobody
     command = [*interpreter(store, config, env), "-m", "edgex_devices.proof", str(release)]
     # A cache of its own: no verdict from an earlier start stands in for the test.
     with tempfile.TemporaryDirectory(prefix="edgex-proof-") as cache:
-        if as_nobody:
-            shutil.chown(cache, _NOBODY)
-        try:
-            done = subprocess.run(
-                command,
-                cwd="/",
-                env=clean_environment({"EDGEX_CACHE_DIR": cache, "HOME": cache}),
-                capture_output=True,
-                text=True,
-                timeout=_PROOF_S,
-                check=False,
-                user=_NOBODY if as_nobody else None,
-                extra_groups=[] if as_nobody else None,
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise DeployError(f"the model could not be tried on the board: {error}") from error
+        done = run_as_app(command, cache, timeout_s=_PROOF_S, as_nobody=as_nobody)
     try:
         verdict: dict[str, object] = json.loads(done.stdout)
     except ValueError:
@@ -96,6 +81,40 @@ def prove(store: Store, release: Path, config: AppConfig, env: str, *, as_nobody
     if verdict["same"] is not True:
         raise ContractMismatchError(f"the predictions differ: {verdict['why']}", field="predictions")
     return verdict
+
+
+def run_as_app(
+    command: list[str], cache: str, *, text: str = "", timeout_s: float, as_nobody: bool
+) -> "subprocess.CompletedProcess[str]":
+    """Run a release's program as its service would, as far as rights and environment go.
+
+    Args:
+        command: Begins with `interpreter`.
+        cache: A folder that it may write to.
+        text: For its standard input.
+        timeout_s: For all of it.
+        as_nobody: Whether it runs without this process's rights.
+
+    Raises:
+        DeployError: If it cannot be run, or does not end in time.
+    """
+    if as_nobody:
+        shutil.chown(cache, _NOBODY)
+    try:
+        return subprocess.run(
+            command,
+            cwd="/",
+            env=clean_environment({"EDGEX_CACHE_DIR": cache, "HOME": cache}),
+            input=text,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+            user=_NOBODY if as_nobody else None,
+            extra_groups=[] if as_nobody else None,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise DeployError(f"the model could not be tried on the board: {error}") from error
 
 
 def clean_environment(extra: dict[str, str]) -> dict[str, str]:

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from edgex_devices.agent import launch
+from edgex_devices.agent.bench import BenchRequest, bench, resume
 from edgex_devices.agent.health import HEALTH_FILE, read_health
 from edgex_devices.agent.manifest import MAX_MANIFEST_BYTES, BundledFile, Manifest, check_app
 from edgex_devices.agent.service import SERVICES, Process, Systemd, default_root
@@ -48,7 +49,7 @@ def serve(agent: bytes) -> int:
 
 
 def act(action: str, root: Path) -> int:
-    """What units and inits call: ``recover``, ``exec`` or ``run``, with the app's folder.
+    """What units and inits call: ``recover``, ``exec``, ``run`` or ``resume``, with the app's folder.
 
     Raises:
         BadInputError: If there is no such action.
@@ -57,13 +58,17 @@ def act(action: str, root: Path) -> int:
     if action == "recover":
         _recover(store)
         return 0
-    run_folder = _service_of(store).run_folder
+    service = _service_of(store)
+    run_folder = service.run_folder
+    if action == "resume":
+        resume(store, service)
+        return 0
     if action == "exec":
         launch.exec_current(store, run_folder)
     elif action == "run":
         _recover(store)
         return launch.supervise(store, run_folder)
-    raise BadInputError(f"want recover, exec or run, got {action!r}")
+    raise BadInputError(f"want recover, exec, run or resume, got {action!r}")
 
 
 def _refusal(error: Exception, serving: str | None) -> dict[str, object]:
@@ -90,7 +95,18 @@ def _answer(request: Request, store: Store, wire: Wire, agent: bytes) -> dict[st
     if request.action == "plan":
         manifest, _ = _verified(request, wire, store)
         return asdict(plan(store, manifest))
+    if request.action == "bench":
+        return _bench(request, wire, store, service)
     return asdict(_change(request, wire, store, service, agent))
+
+
+def _bench(request: Request, wire: Wire, store: Store, service: "Systemd | Process") -> dict[str, object]:
+    if store.linked() is None:
+        raise DeployError(f"{store.root}: nothing is installed yet: edgex deploy")
+    reach = partial(_reach, wire, request.die_at)
+    wanted = BenchRequest(**{name: getattr(request, name) for name in BenchRequest.__dataclass_fields__})
+    with store.lock(wait_s=request.wait_s):
+        return bench(store, service, wanted, as_nobody=request.service == "systemd", reach=reach)
 
 
 def _change(request: Request, wire: Wire, store: Store, service: "Systemd | Process", agent: bytes) -> Result:

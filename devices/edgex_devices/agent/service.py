@@ -27,8 +27,8 @@ class Service(Protocol):
         """Run the release that `current` names, with its unit; what ran before is ended."""
         ...
 
-    def stop(self) -> None:
-        """End it, and let it not begin again by itself."""
+    def stop(self, *, until_boot: bool = False) -> None:
+        """End it, and let it not begin again by itself, or not before the next boot."""
         ...
 
     def is_active(self) -> bool:
@@ -69,9 +69,9 @@ class Systemd:
         if changed:
             self._systemctl("daemon-reload")
 
-    def stop(self) -> None:
-        """End it, and let it not begin at the next boot."""
-        self._systemctl("disable", "--now", self._unit)
+    def stop(self, *, until_boot: bool = False) -> None:
+        """End it, and let it not begin at the next boot, unless that is meant."""
+        self._systemctl(*(["stop"] if until_boot else ["disable", "--now"]), self._unit)
 
     def is_active(self) -> bool:
         """Whether it is active or starts."""
@@ -138,8 +138,8 @@ class Process:
         with suppress(OSError):
             self._pid_file.write_text(str(process.pid), encoding="ascii")
 
-    def stop(self) -> None:
-        """End the supervisor and what it runs: asked first, killed after five seconds."""
+    def stop(self, *, until_boot: bool = False) -> None:
+        """End the supervisor and what it runs: asked first, killed after five seconds. What boots is not its matter."""
         pid = self._pid()
         if pid is None:
             return

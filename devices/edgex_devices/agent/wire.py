@@ -19,7 +19,7 @@ class Request:
     """What the host wants.
 
     Attributes:
-        action: ``deploy``, ``plan``, ``status``, ``rollback`` or ``logs``.
+        action: ``deploy``, ``plan``, ``status``, ``rollback``, ``logs`` or ``bench``.
         app: Whose.
         service: A name of `service.SERVICES`.
         root: The app's folder; empty for the service's own.
@@ -27,6 +27,11 @@ class Request:
         trust_key: Whether a board that trusts others trusts this one too.
         wait_s: How long to wait for another deploy.
         lines: Of the log.
+        rounds: Of the bench; this and the next four are as in `bench.BenchRequest`.
+        seconds: Of each round.
+        width: Of the frames.
+        height: Of the frames.
+        beside: Whether the service runs meanwhile.
         manifest_bytes: How much of what follows is the manifest.
         signature_bytes: And then the signature.
         die_at: For tests: the step at which the agent is killed, as a power cut would.
@@ -41,6 +46,11 @@ class Request:
     trust_key: bool = False
     wait_s: float = 0.0
     lines: int = 50
+    rounds: int = 3
+    seconds: float = 2.0
+    width: int = 1280
+    height: int = 720
+    beside: bool = False
     manifest_bytes: int = 0
     signature_bytes: int = 0
     die_at: str = ""
