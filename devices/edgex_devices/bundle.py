@@ -11,6 +11,7 @@ from pathlib import Path
 
 from edgex_devices.agent.archive import check_folder, digest, unpack, write_archive
 from edgex_devices.agent.config import (
+    AGENT,
     CONFIG,
     INSTALLER,
     PROOF,
@@ -22,6 +23,7 @@ from edgex_devices.agent.config import (
 )
 from edgex_devices.agent.manifest import MANIFEST, SIGNATURE, BundledFile, Manifest, check_app
 from edgex_devices.agent.signature import sign, signer_line
+from edgex_devices.agent_zip import agent_zip
 from edgex_devices.keys import SigningKey
 from edgex_devices.own_wheel import write_own_wheel
 from edgex_devices.profile import Profile
@@ -185,6 +187,7 @@ def _write_app(folder: Path, options: BundleOptions) -> AppConfig:
         alarms=alarms,
     )
     (folder / CONFIG).write_bytes(config.to_json())
+    (folder / AGENT).write_bytes(agent_zip())
     return config
 
 

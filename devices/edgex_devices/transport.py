@@ -1,34 +1,23 @@
 """One request to one board: the user's own ssh, with the agent sent along on its stdin; nothing has to be there."""
 
-import io
 import json
 import shlex
 import subprocess
 import tempfile
 import threading
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import IO, Any
 
 from edgex_devices.agent.wire import Request
+from edgex_devices.agent_zip import agent_zip
 from edgex_runtime.errors import DeployError, DeviceUnavailableError, MissingExtraError
 
-# What the agent is made of; `edgex_runtime` lends it what stands on Python alone.
-_AGENT_FILES = {
-    "edgex_devices": ("__init__.py",),
-    "edgex_devices.agent": (),
-    "edgex_runtime": ("__init__.py", "errors.py", "atomic.py"),
-}
-_MAIN = "import sys\nfrom edgex_devices.agent.main import main\nsys.exit(main(sys.argv[1:]))\n"
-_DATE = (1980, 1, 1, 0, 0, 0)
-# Typed on the board: takes the agent from stdin, and hands over to it. The file goes as soon as all is imported.
+# Typed on the board: takes the agent from stdin into memory (a full disk has to be told of, too), and hands over to it.
 _BOOT = """
-import os, sys, tempfile
+import os, sys
 def read(n):
     data = b""
     while len(data) < n:
@@ -42,13 +31,12 @@ if sys.version_info < (3, 10):
           '"edgex wants Python 3.10 or newer on the board, its python3 is %d.%d: name another with --python"}'
           % sys.version_info[:2])
     sys.exit(1)
-agent = read(int(read(8)))
-with tempfile.NamedTemporaryFile(suffix=".pyz") as file:
-    file.write(agent)
-    file.flush()
-    sys.path.insert(0, file.name)
-    from edgex_devices.agent.main import serve
-sys.exit(serve(agent))
+file = os.memfd_create("edgex-agent")
+with open(file, "wb", closefd=False) as agent:
+    agent.write(read(int(read(8))))
+sys.path.insert(0, "/proc/self/fd/%d" % file)
+from edgex_devices.agent.main import serve
+sys.exit(serve())
 """
 # A link that is gone is noticed within 15 s; what the user's configuration says of anything else holds.
 _SSH_OPTIONS = {"BatchMode": "yes", "ConnectTimeout": "15", "ServerAliveInterval": "5", "ServerAliveCountMax": "3"}
@@ -136,21 +124,6 @@ class Ssh:
     program: str = "ssh"
     config: Path | None = None
     links: Links = field(default_factory=Links, compare=False)
-
-
-@cache
-def agent_zip() -> bytes:
-    """The agent as one file that `python3` runs; the same source gives the same bytes."""
-    data = io.BytesIO()
-    with zipfile.ZipFile(data, "w", zipfile.ZIP_STORED) as archive:
-        archive.writestr(zipfile.ZipInfo("__main__.py", _DATE), _MAIN)
-        for package, names in _AGENT_FILES.items():
-            folder = resources.files(package)
-            chosen = names or sorted(item.name for item in folder.iterdir() if item.name.endswith(".py"))
-            for name in chosen:
-                member = zipfile.ZipInfo(f"{package.replace('.', '/')}/{name}", _DATE)
-                archive.writestr(member, folder.joinpath(name).read_bytes())
-    return data.getvalue()
 
 
 def call(board: Board, request: Request, folder: Path, head: bytes, on_step: Step, ssh: Ssh = Ssh()) -> dict[str, Any]:

@@ -21,11 +21,11 @@ from edgex.cli.bundle import command
 from edgex_devices.agent.archive import check_folder
 from edgex_devices.agent.config import CONFIG, AppConfig
 from edgex_devices.agent.manifest import MANIFEST, Manifest
+from edgex_devices.agent_zip import agent_zip
 from edgex_devices.bundle import BundleOptions, make_bundle, seal
 from edgex_devices.keys import SigningKey
 from edgex_devices.own_wheel import write_own_wheel
 from edgex_devices.profile import Profile, load_profile
-from edgex_devices.transport import agent_zip
 from edgex_devices.wheelhouse import Target, lock_text
 from edgex_runtime.errors import BadInputError, BundleError
 
@@ -37,6 +37,7 @@ def test_holds_all_that_a_board_needs(make: "Bundler", model: Path, signers: Pat
     folder = make("a")
     manifest = check_folder(folder, signers)
     assert [file.path for file in manifest.files] == [
+        "agent.pyz",
         "config.json",
         "model/light.onnx",
         "proof.json",

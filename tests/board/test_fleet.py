@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from edgex.cli.deploy import command, exit_code
+from edgex.cli.deploy_answers import Answers
 from edgex_devices.deploy import HostResult
 from edgex_devices.inventory import read_inventory
 from edgex_devices.keys import SigningKey
@@ -177,3 +178,11 @@ def test_after_ctrl_c_no_link_is_taken_up_again_and_no_other_board_is_touched(
     os.killpg(deploying.pid, signal.SIGINT)
     assert deploying.wait(15) == 130
     assert calls.read_text().count("board-") == 1
+
+
+def test_lines_of_several_boards_logs_say_whose_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    answer = {"outcome": "logs", "text": "one\ntwo\n"}
+    Answers(as_json=False, several=True).take("board-1", answer)
+    assert capsys.readouterr().out == "board-1: one\nboard-1: two\n"
+    Answers(as_json=False, several=False).take("board-1", answer)
+    assert capsys.readouterr().out == "one\ntwo\n"

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgex_devices.agent.config import CONFIG, AppConfig
+from edgex_devices.agent.config import AGENT, CONFIG, AppConfig
 from edgex_devices.agent.health import HEALTH_FILE, await_first, raised_alarms
 from edgex_devices.agent.install import release_interpreter, run_as_app
 from edgex_devices.agent.launch import forget_starts
@@ -100,7 +100,7 @@ def resume(store: Store, service: Systemd | Process) -> None:
 @contextmanager
 def _paused(store: Store, service: Systemd | Process, release: Path, reach: Reach) -> Iterator[None]:
     guard = subprocess.Popen(
-        [sys.executable, "-I", str(store.agent), "resume", str(store.root)],
+        [sys.executable, "-I", str(release / AGENT), "resume", str(store.root)],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
+from edgex_devices.agent.config import AGENT
 from edgex_devices.agent.store import Store
 from edgex_runtime.atomic import atomic_write
 from edgex_runtime.errors import BadInputError, DeployError
@@ -117,7 +118,7 @@ class UserSystemd(Systemd):
 
 
 class Process:
-    """Where there is no systemd: the agent's own supervisor (`agent.pyz run ROOT`), for an init or a container."""
+    """Where there is no systemd: the release's own agent supervises it (`current/agent.pyz run ROOT`)."""
 
     def __init__(self, store: Store, app: str) -> None:
         self._store = store
@@ -129,7 +130,7 @@ class Process:
         """Start the supervisor anew."""
         self.stop()
         self.run_folder.mkdir(exist_ok=True)
-        command = [sys.executable, "-I", str(self._store.agent), "run", str(self._store.root)]
+        command = [sys.executable, "-I", str(release / AGENT), "run", str(self._store.root)]
         with self._log.open("ab") as log:
             process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", start_new_session=True
@@ -191,7 +192,7 @@ def default_root(service: str, app: str) -> Path:
         raise BadInputError(f"service: want one of {', '.join(SERVICES)}, got {service!r}")
     if service == "systemd":
         return Path("/opt/edgex") / app
-    return Path.home() / ".local" / "share" / "edgex" / app
+    return Path.home() / ".local" / "share" / ("edgex" if service == "systemd-user" else "edgex-process") / app
 
 
 def _replace(source: Path, target: Path) -> bool:

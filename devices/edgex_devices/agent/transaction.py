@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from edgex_devices.agent.config import CONFIG, AppConfig
+from edgex_devices.agent.config import AGENT, CONFIG, AppConfig
 from edgex_devices.agent.health import HEALTH_FILE, Figures, raised_alarms, watch
 from edgex_devices.agent.install import install
 from edgex_devices.agent.launch import forget_starts
@@ -18,6 +18,7 @@ from edgex_devices.agent.manifest import MANIFEST, SIGNATURE, BundledFile, Manif
 from edgex_devices.agent.receive import Read, check_room, lay_out, missing, receive
 from edgex_devices.agent.service import Process, Systemd
 from edgex_devices.agent.store import Reach, Store
+from edgex_devices.agent.wire import kind_of
 from edgex_runtime.errors import DeployError, EdgexError
 
 Ask = Callable[[list[tuple[BundledFile, int]]], None]
@@ -70,8 +71,12 @@ class Transaction:
             signature: Its own.
             ask: Asks the host for files.
             read: Gives their bytes, in that order.
+
+        Raises:
+            BundleError: If nothing in it could start it.
         """
         store, name = self._store, manifest.release
+        manifest.file(AGENT)
         self._recover()
         if self._is_served(name):
             return Result(outcome="unchanged", release=name, serving=name)
@@ -177,8 +182,7 @@ class Transaction:
 
 
 def _failed(outcome: str, name: str, serving: str | None, error: Exception) -> Result:
-    kind = type(error).__name__ if isinstance(error, EdgexError) else DeployError.__name__
-    return Result(outcome=outcome, release=name, serving=serving, why=str(error), kind=kind)
+    return Result(outcome=outcome, release=name, serving=serving, why=str(error), kind=kind_of(error))
 
 
 def plan(store: Store, manifest: Manifest) -> Result:

@@ -7,11 +7,17 @@ import signal
 from dataclasses import dataclass, fields
 from typing import Any
 
-from edgex_runtime.errors import BundleError, DeployError
+from edgex_runtime.errors import BundleError, DeployError, EdgexError
 
 PROTOCOL = 1
 # A link that is silent for so long is down: the lock must not wait for TCP to find that out.
 SILENCE_S = 60.0
+
+
+def kind_of(error: Exception) -> str:
+    """The class of an error as the host knows it: the nearest one in the tree of `edgex_runtime.errors`."""
+    kinds = [kind for kind in type(error).__mro__ if issubclass(kind, EdgexError)]
+    return next((kind.__name__ for kind in kinds if kind.__module__ == EdgexError.__module__), DeployError.__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
