@@ -49,7 +49,8 @@ class HostResult:
 
     Attributes:
         host: Its name.
-        outcome: As `agent.transaction.Result.outcome`, or ``unreachable``, ``failed``, ``skipped``.
+        outcome: As `agent.transaction.Result.outcome`, or ``unreachable``, ``failed``, ``skipped``,
+            ``damaged``.
         release: What was to be served.
         serving: What is served; None for nothing, or where nobody knows.
         why: Of what is not well.

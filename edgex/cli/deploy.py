@@ -46,6 +46,7 @@ class DeployConfig:
     trust_key: bool
     key: Path | None
     lines: int
+    verify: bool
     rounds: int
     seconds: float
     frame: tuple[int, int]
@@ -83,6 +84,7 @@ class DeployConfig:
 @click.option("--trust-key", is_flag=True, help="Let boards that trust another key trust this one too.")
 @click.option("--key", type=_PATH, help="Whose public half verifies the bundle.  [default: that of `edgex keys`]")
 @click.option("--lines", type=click.IntRange(1), default=50, show_default=True, help="Of the log.")
+@click.option("--verify", is_flag=True, help="With status: hold every installed file to what was installed.")
 @click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="Of bench: how often.")
 @click.option(
     "--seconds", type=click.FloatRange(0, min_open=True), default=2.0, show_default=True, help="Of bench: for how long."
@@ -175,6 +177,7 @@ def _ask(config: DeployConfig, boards: "tuple[Board, ...]") -> "Iterator[HostRes
         action=config.action,
         app=config.app,
         lines=config.lines,
+        verify=config.verify,
         rounds=config.rounds,
         seconds=config.seconds,
         width=width,
@@ -216,15 +219,17 @@ def _table(results: "Sequence[HostResult]") -> "Table":
     table = Table("host", "outcome", "serves", "copied", "time", "what was seen", box=None, padding=(0, 2))
     for result in sorted(results, key=lambda result: result.host):
         color, figures = _COLORS.get(result.outcome, "red"), result.figures
-        seen = result.why
+        seen = [result.why] if result.why else []
         if figures:
-            seen = f"{figures['frames']} frames in {figures['seconds']:.1f} s, oldest {figures['max_age_ms']:.0f} ms"
+            seen.insert(
+                0, f"{figures['frames']} frames in {figures['seconds']:.1f} s, oldest {figures['max_age_ms']:.0f} ms"
+            )
         table.add_row(
             escape(result.host),
             f"[{color}]{result.outcome}[/{color}]",
             result.serving or "–",
             f"{result.received_bytes / _MB:.1f} MB",
             f"{result.seconds:.1f} s",
-            escape(seen),
+            escape("; ".join(seen)),
         )
     return table

@@ -40,7 +40,7 @@ class Answers:
             click.echo(_log(host, answer["text"]) if self._several else answer["text"], nl=False)
         else:
             click.echo(_status(host, answer))
-        return None
+        return _damaged(host, answer)
 
     def close(self) -> None:
         """Print the table, if there is one."""
@@ -61,6 +61,16 @@ class Answers:
         return HostResult(host=host, outcome="failed", release=bench.release, why=answer["why"], kind="DeployError")
 
 
+def _damaged(host: str, answer: dict[str, Any]) -> "HostResult | None":
+    from edgex_devices.deploy import HostResult
+
+    if not answer.get("damage"):
+        return None
+    why = f"{', '.join(answer['damage'])}: not what was installed (does its disk fail?): deploy its bundle again"
+    serving = answer["serving"]
+    return HostResult(host=host, outcome="damaged", release=serving or "", serving=serving, why=why, kind="DeployError")
+
+
 def _log(host: str, text: str) -> str:
     return "".join(f"{host}: {line}\n" for line in text.splitlines())
 
@@ -72,6 +82,8 @@ def _status(host: str, answer: dict[str, Any]) -> str:
     if health and answer["active"]:
         age = "" if health["age_ms"] is None else f", the newest {health['age_ms']:.0f} ms old"
         lines.append(f"  {health['state']}: {health['frames']} frames{age}; last label {health['label']}")
+    if answer["damage"] is not None and not answer["damage"]:
+        lines.append("  every file is what was installed")
     for event in answer["history"]:
         why = f": {event['why']}" if event["why"] else ""
         lines.append(f"  {event['at']}  {event['release']}  {event['outcome']}{why}")

@@ -1,6 +1,7 @@
 """The environment that a release runs in, made offline from the bundle's own wheels, and the release's proof in it."""
 
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 from edgex_devices.agent.config import INSTALLER, REQUIREMENTS, WHEELHOUSE, AppConfig
+from edgex_devices.agent.integrity import environment_damage, list_environment
 from edgex_devices.agent.store import COMPLETE, INSTALLED, Reach, Store, sync
 from edgex_runtime.atomic import atomic_write
 from edgex_runtime.errors import ContractMismatchError, DeployError
@@ -132,7 +134,7 @@ def _environment(store: Store, release: Path, config: AppConfig, reach: Reach) -
     python = _find_python(config.python)
     lock = (release / REQUIREMENTS).read_bytes()
     key = hashlib.sha256(lock + python.encode()).hexdigest()[:16]
-    folder = store.envs / key
+    folder = _place(store, key)
     if not (folder / COMPLETE).is_file():
         shutil.rmtree(folder, ignore_errors=True)
         try:
@@ -141,7 +143,16 @@ def _environment(store: Store, release: Path, config: AppConfig, reach: Reach) -
             # Most often the disk is full: the app that runs there needs the room, and nobody half an environment.
             shutil.rmtree(folder, ignore_errors=True)
             raise
-    return key
+    return folder.name
+
+
+def _place(store: Store, key: str) -> Path:
+    """The whole environment of that key, or where one is to be made: never in the place of one that is in use."""
+    for number in itertools.count():
+        folder = store.envs / (f"{key}-{number}" if number else key)
+        if not (folder / COMPLETE).is_file() or not environment_damage(folder):
+            return folder
+    raise AssertionError("there is always another number")
 
 
 def _make_environment(folder: Path, release: Path, python: str, reach: Reach) -> None:
@@ -157,8 +168,9 @@ def _make_environment(folder: Path, release: Path, python: str, reach: Reach) ->
     reach("environment-installed")
     # Thousands of files: one call for the whole disk is faster than one each.
     os.sync()
-    with atomic_write(folder / COMPLETE):
-        pass
+    listed = list_environment(folder)
+    with atomic_write(folder / COMPLETE) as file:
+        file.write(listed.encode())
     reach("environment-complete")
 
 

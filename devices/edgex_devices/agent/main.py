@@ -11,6 +11,7 @@ from pathlib import Path
 from edgex_devices.agent import launch
 from edgex_devices.agent.bench import BenchRequest, bench, resume
 from edgex_devices.agent.health import HEALTH_FILE, read_health
+from edgex_devices.agent.integrity import damage
 from edgex_devices.agent.manifest import MAX_MANIFEST_BYTES, BundledFile, Manifest, check_app
 from edgex_devices.agent.service import SERVICES, Process, Systemd, default_root
 from edgex_devices.agent.signature import MAX_SIGNATURE_BYTES, public_key, signer_line, trusted_keys, verify
@@ -107,7 +108,7 @@ def answer(request: Request, store: Store, wire: Wire) -> dict[str, object]:
     """
     service = SERVICES[request.service](store, request.app)
     if request.action == "status":
-        return _status(store, service)
+        return _status(store, service, verify=request.verify)
     if request.action == "logs":
         return {"outcome": "logs", "text": service.logs(request.lines)}
     if request.action == "plan":
@@ -174,7 +175,7 @@ def _signers(store: Store, request: Request) -> bytes:
     return before + signer_line(request.public).encode()
 
 
-def _status(store: Store, service: "Systemd | Process") -> dict[str, object]:
+def _status(store: Store, service: "Systemd | Process", *, verify: bool) -> dict[str, object]:
     state = store.state()
     health = read_health(service.run_folder / HEALTH_FILE)
     return {
@@ -182,8 +183,15 @@ def _status(store: Store, service: "Systemd | Process") -> dict[str, object]:
         "serving": store.linked(),
         "active": state.current is not None and service.is_active(),
         "health": health,
+        "damage": _damage_of_all(store) if verify else None,
         **asdict(state),
     }
+
+
+def _damage_of_all(store: Store) -> list[str]:
+    state = store.state()
+    names = [name for name in (state.current, state.previous) if name and store.is_installed(name)]
+    return list(dict.fromkeys(path for name in names for path in damage(store, name, everything=True)))
 
 
 def _recover(store: Store) -> bool:

@@ -198,9 +198,10 @@ class Store:
                 shutil.rmtree(folder)
         reach("pruned-releases")
         whole = [folder for folder in _folders(self.releases) if self.is_installed(folder.name)]
-        needed = {json.loads((folder / INSTALLED).read_bytes())["env"] for folder in whole}
+        needed = {_env_of(folder) for folder in whole}
         for folder in _folders(self.envs):
-            if folder.name not in needed:
+            # A damaged note does not say which it needs: then all are kept.
+            if None not in needed and folder.name not in needed:
                 (folder / COMPLETE).unlink(missing_ok=True)
                 shutil.rmtree(folder)
         reach("pruned-environments")
@@ -208,6 +209,13 @@ class Store:
             if blob.stat().st_nlink == 1:
                 blob.unlink()
         reach("pruned-files")
+
+
+def _env_of(release: Path) -> str | None:
+    try:
+        return str(json.loads((release / INSTALLED).read_bytes())["env"])
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def sync(path: Path) -> None:

@@ -13,14 +13,17 @@ from typing import Any
 from edgex_devices.agent.config import AGENT, CONFIG, AppConfig
 from edgex_devices.agent.health import HEALTH_FILE, Figures, raised_alarms, watch
 from edgex_devices.agent.install import install
+from edgex_devices.agent.integrity import damage
 from edgex_devices.agent.launch import forget_starts
 from edgex_devices.agent.manifest import MANIFEST, SIGNATURE, BundledFile, Manifest
-from edgex_devices.agent.receive import Read, check_room, lay_out, missing, receive
+from edgex_devices.agent.receive import Read, check_room, lay_out, mend, missing, receive
 from edgex_devices.agent.service import Process, Systemd
 from edgex_devices.agent.store import Reach, Store
 from edgex_devices.agent.wire import kind_of
 from edgex_runtime.errors import DeployError, EdgexError
 
+# Of damaged files; the rest are counted.
+_NAMED = 3
 Ask = Callable[[list[tuple[BundledFile, int]]], None]
 
 
@@ -32,7 +35,7 @@ class Result:
         outcome: ``unchanged``, ``deployed``, ``refused`` (nothing was switched), ``rolled back``, or ``would deploy``.
         release: What was to be served.
         serving: What is served now; None for nothing.
-        why: Of a refusal or a roll-back.
+        why: Of a refusal or a roll-back; and what was, or is to be, repaired.
         kind: The class of the error.
         received_bytes: What was copied.
         figures: What the release showed in its window.
@@ -78,26 +81,40 @@ class Transaction:
         store, name = self._store, manifest.release
         manifest.file(AGENT)
         self._recover()
-        if self._is_served(name):
+        kept = store.state().current
+        hurt = self._damage(kept)
+        if not hurt and self._is_served(name):
             return Result(outcome="unchanged", release=name, serving=name)
         received = 0
         try:
-            if not store.is_installed(name):
+            if kept != name:
+                hurt = self._damage(name)
+            if hurt or not store.is_installed(name):
                 received = self._fetch(manifest, signature, ask, read)
                 release = store.release(name)
                 config = AppConfig.from_json((release / CONFIG).read_bytes())
                 install(store, release, config, as_nobody=self._as_nobody, reach=self._reach)
         except (EdgexError, OSError) as error:
             return self._refused(name, error, received)
-        return replace(self._try(name), received_bytes=received)
+        result = replace(self._try(name), received_bytes=received)
+        return replace(result, why=f"repaired: {_not_what_it_was(hurt)}") if hurt and not result.why else result
 
     def roll_back(self) -> Result:
-        """Serve the release before, watched like a new one."""
+        """Serve the release before, watched like a new one.
+
+        Raises:
+            DeployError: If there is none, or it is not what was installed any more.
+        """
         self._recover()
         previous = self._store.state().previous
         if previous is None or not self._store.is_installed(previous):
             raise DeployError("there is no release before this one on the board: deploy its bundle instead")
+        if hurt := self._damage(previous):
+            raise DeployError(f"the release before is damaged: {_not_what_it_was(hurt)}: deploy its bundle again")
         return self._try(previous)
+
+    def _damage(self, name: str | None) -> list[str]:
+        return damage(self._store, name) if name is not None and self._store.is_installed(name) else []
 
     def _recover(self) -> None:
         store = self._store
@@ -117,7 +134,8 @@ class Transaction:
         ask(needed)
         for file, here in needed:
             receive(store, file, here, read, self._reach)
-        lay_out(store, manifest, signature, (MANIFEST, SIGNATURE), self._reach)
+        bring = mend if store.is_installed(manifest.release) else lay_out
+        bring(store, manifest, signature, (MANIFEST, SIGNATURE), self._reach)
         return sum(file.size - here for file, here in needed)
 
     def _try(self, name: str) -> Result:
@@ -185,11 +203,20 @@ def _failed(outcome: str, name: str, serving: str | None, error: Exception) -> R
     return Result(outcome=outcome, release=name, serving=serving, why=str(error), kind=kind_of(error))
 
 
+def _not_what_it_was(paths: list[str]) -> str:
+    more = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
+    return (
+        f"{', '.join(paths[:_NAMED])}{more} on the board's disk {'are' if paths[1:] else 'is'} not what was installed"
+    )
+
+
 def plan(store: Store, manifest: Manifest) -> Result:
     """What `deploy` would do, changing nothing."""
     name, kept = manifest.release, store.state().current
-    if kept == name:
+    hurt = damage(store, name) if store.is_installed(name) else []
+    if kept == name and not hurt:
         return Result(outcome="unchanged", release=name, serving=kept)
-    needed = [] if store.is_installed(name) else missing(store, manifest)
+    needed = missing(store, manifest) if hurt or not store.is_installed(name) else []
     received = sum(file.size - here for file, here in needed)
-    return Result(outcome="would deploy", release=name, serving=kept, received_bytes=received)
+    why = f"to repair: {_not_what_it_was(hurt)}" if hurt else ""
+    return Result(outcome="would deploy", release=name, serving=kept, received_bytes=received, why=why)

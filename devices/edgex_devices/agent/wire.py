@@ -33,6 +33,7 @@ class Request:
         trust_key: Whether a board that trusts others trusts this one too.
         wait_s: How long to wait for another deploy.
         lines: Of the log.
+        verify: Whether the status says which installed files are not what was installed.
         rounds: Of the bench; this and the next four are as in `bench.BenchRequest`.
         seconds: Of each round.
         width: Of the frames.
@@ -52,6 +53,7 @@ class Request:
     trust_key: bool = False
     wait_s: float = 0.0
     lines: int = 50
+    verify: bool = False
     rounds: int = 3
     seconds: float = 2.0
     width: int = 1280
