@@ -17,7 +17,7 @@ from edgex_devices.transport import Ssh
 if TYPE_CHECKING:
     from tests.board.conftest import BoardFolder, Bundler, Deployer
 
-QUICK = Health(start_s=5, window_s=0.1, max_age_ms=500, watchdog_s=10)
+QUICK = Health(start_s=20, window_s=0.1, max_age_ms=1500, watchdog_s=10)
 # In the order in which a deploy comes to them; `test_these_are_all_steps` holds the list to a real one.
 FORWARD = [
     "locked",
