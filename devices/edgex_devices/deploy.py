@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 from edgex_devices.agent.manifest import MANIFEST, SIGNATURE, Manifest
 from edgex_devices.agent.wire import Request
-from edgex_devices.transport import Board, LinkLostError, Ssh, call
+from edgex_devices.ssh import Ssh
+from edgex_devices.transport import Board, LinkLostError, call
 from edgex_runtime.errors import EdgexError
 
 # A connection that broke may have left an agent at work, which frees the lock when it has done or noticed.

@@ -7,13 +7,14 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from edgex_devices.agent.wire import Request
 from edgex_devices.agent_zip import agent_zip
-from edgex_runtime.errors import DeployError, DeviceUnavailableError, MissingExtraError
+from edgex_devices.ssh import SSH_FAILED, Ssh, unreachable
+from edgex_runtime.errors import DeployError, DeviceUnavailableError
 
 # Typed on the board: takes the agent from stdin into memory (a full disk has to be told of, too), and hands over to it.
 _BOOT = """
@@ -38,9 +39,6 @@ sys.path.insert(0, "/proc/self/fd/%d" % file)
 from edgex_devices.agent.main import serve
 sys.exit(serve())
 """
-# A link that is gone is noticed within 15 s; what the user's configuration says of anything else holds.
-_SSH_OPTIONS = {"BatchMode": "yes", "ConnectTimeout": "15", "ServerAliveInterval": "5", "ServerAliveCountMax": "3"}
-_SSH_FAILED = 255
 _CHUNK = 1 << 18
 _LENGTH_DIGITS = 8
 Step = Callable[[str], None]
@@ -77,56 +75,7 @@ class Board:
         return f"sudo -n {boot}" if self.sudo else boot
 
 
-class Links:
-    """The connections that are open; `close` ends them all, and lets none be opened any more."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._open: set[subprocess.Popen[bytes]] = set()
-        self._is_closed = False
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether `close` was called: a link that ends is not to be taken up again."""
-        return self._is_closed
-
-    def close(self) -> None:
-        """End all of them, from whichever thread."""
-        with self._lock:
-            self._is_closed = True
-            for process in self._open:
-                process.kill()
-
-    @contextmanager
-    def hold(self, process: "subprocess.Popen[bytes]") -> Iterator[None]:
-        """Count a connection as open for as long as the block lasts."""
-        with self._lock:
-            self._open.add(process)
-            if self._is_closed:
-                process.kill()
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._open.discard(process)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ssh:
-    """How boards are reached.
-
-    Attributes:
-        program: Takes OpenSSH's options.
-        config: Instead of the user's own.
-        links: What is open by it.
-    """
-
-    program: str = "ssh"
-    config: Path | None = None
-    links: Links = field(default_factory=Links, compare=False)
-
-
-def call(board: Board, request: Request, folder: Path, head: bytes, on_step: Step, ssh: Ssh = Ssh()) -> dict[str, Any]:
+def call(board: Board, request: Request, folder: Path, head: bytes, on_step: Step, ssh: Ssh) -> dict[str, Any]:
     """Ask a board's agent something.
 
     Args:
@@ -166,7 +115,7 @@ def call(board: Board, request: Request, folder: Path, head: bytes, on_step: Ste
         feeder.close()
         code = process.wait()
         if result is None:
-            raise _failure(board, code, stderr(), was_heard=was_heard)
+            raise _failure(board, ssh, code, stderr(), was_heard=was_heard)
     return result
 
 
@@ -215,12 +164,10 @@ class _Feeder:
 
 @contextmanager
 def _connect(board: Board, ssh: Ssh) -> "Iterator[tuple[subprocess.Popen[bytes], Callable[[], str]]]":
-    options = [part for name, value in _SSH_OPTIONS.items() for part in ("-o", f"{name}={value}")]
-    own = ["-F", str(ssh.config)] if ssh.config else []
     with tempfile.TemporaryFile() as errors:
         try:
             process = subprocess.Popen(
-                [ssh.program, *own, *options, "-T", "--", board.name, board.command],
+                ssh.command(board.name, board.command, may_ask=False),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
@@ -228,7 +175,7 @@ def _connect(board: Board, ssh: Ssh) -> "Iterator[tuple[subprocess.Popen[bytes],
                 start_new_session=True,
             )
         except FileNotFoundError as error:
-            raise MissingExtraError(f"{ssh.program} is not here: apt install openssh-client") from error
+            raise ssh.missing() from error
 
         def said() -> str:
             errors.seek(0)
@@ -254,12 +201,14 @@ def _event(line: bytes) -> dict[str, Any] | None:
     return event if isinstance(event, dict) and "event" in event else None
 
 
-def _failure(board: Board, code: int, stderr: str, *, was_heard: bool) -> DeployError | DeviceUnavailableError:
+def _failure(
+    board: Board, ssh: Ssh, code: int, stderr: str, *, was_heard: bool
+) -> DeployError | DeviceUnavailableError:
     why = " / ".join(stderr.splitlines()[-3:]) or f"exit code {code}"
-    if code == _SSH_FAILED and was_heard:
+    if code == SSH_FAILED and was_heard:
         return LinkLostError(f"{board.name}: the connection was lost: {why}")
-    if code == _SSH_FAILED:
-        return DeviceUnavailableError(f"{board.name}: ssh cannot reach it: {why}")
+    if code == SSH_FAILED:
+        return unreachable(board.name, stderr, config=ssh.config)
     if code < 0 or was_heard:
         return LinkLostError(f"{board.name}: the agent ended before it had answered: {why}")
     return DeployError(f"{board.name}: the agent does not run there: {why}")

@@ -140,7 +140,7 @@ def _boards(config: DeployConfig) -> "tuple[Board, ...]":
 
 def _options(config: DeployConfig) -> "DeployOptions":
     from edgex_devices.deploy import DeployOptions
-    from edgex_devices.transport import Ssh
+    from edgex_devices.ssh import Ssh
 
     return DeployOptions(
         ssh=Ssh(program=config.ssh, config=config.ssh_config),
@@ -216,7 +216,10 @@ def _table(results: "Sequence[HostResult]") -> "Table":
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table("host", "outcome", "serves", "copied", "time", "what was seen", box=None, padding=(0, 2))
+    table = Table(box=None, padding=(0, 2))
+    for heading in ("host", "outcome", "serves", "copied", "time"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("what was seen")
     for result in sorted(results, key=lambda result: result.host):
         color, figures = _COLORS.get(result.outcome, "red"), result.figures
         seen = [result.why] if result.why else []

@@ -32,7 +32,8 @@ from edgex_devices.bundle import SUFFIX, Bundle, BundleOptions, make_bundle, sea
 from edgex_devices.deploy import DeployOptions, HostResult, deploy
 from edgex_devices.keys import SigningKey, new_key
 from edgex_devices.profile import Profile, load_profile
-from edgex_devices.transport import Board, Ssh
+from edgex_devices.ssh import Ssh
+from edgex_devices.transport import Board
 from edgex_runtime.engines.engine import EngineOptions
 from edgex_runtime.engines.registry import open_engine
 from edgex_runtime.metadata.registry import write_spec

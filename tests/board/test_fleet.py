@@ -113,7 +113,7 @@ def test_each_board_has_its_row_and_the_well_ones_are_done(
     assert rows["board-slow"]["seconds"] >= SLOW_S
     assert seconds < max(times) + 2, "the wall time is the slowest board's, not the sum"
     table = CliRunner().invoke(command, arguments(fleet, bundle, key), standalone_mode=False)
-    lines = {line.split()[0]: line for line in table.stdout.splitlines() if line.strip().startswith("board-")}
+    lines = {line.split()[0]: line for line in table.stdout.splitlines() if line.startswith("  board-")}
     assert "unchanged" in lines["board-1"]
     assert "unreachable" in lines["board-dead"]
 

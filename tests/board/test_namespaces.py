@@ -210,7 +210,7 @@ def test_twenty_boards_take_as_long_as_the_slowest_and_each_has_its_row(
     assert wall_s < sum_s / 4
 
     again, _ = run(*deploying)
-    lines = {line.split()[0]: line for line in again.stdout.splitlines() if line.strip().startswith("board-")}
+    lines = {line.split()[0]: line for line in again.stdout.splitlines() if line.startswith("  board-")}
     assert len(lines) == BOARDS
     assert all("unchanged" in line for name, line in lines.items() if name not in (DEAD, FULL)), lines
     told, _ = run("status", "--app", "light", *flags)
