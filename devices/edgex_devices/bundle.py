@@ -21,7 +21,7 @@ from edgex_devices.agent.config import (
     AppConfig,
     Health,
 )
-from edgex_devices.agent.manifest import MANIFEST, SIGNATURE, BundledFile, Manifest, check_app
+from edgex_devices.agent.manifest import MANIFEST, SIGNATURE, BundledFile, Manifest, check_app, check_path
 from edgex_devices.agent.signature import sign, signer_line
 from edgex_devices.agent_zip import agent_zip
 from edgex_devices.keys import SigningKey
@@ -94,6 +94,9 @@ def make_bundle(options: BundleOptions, key: SigningKey, out: Path) -> Bundle:
     """
     app = options.app or app_name(options.model)
     check_app(app)
+    # Before minutes go into wheels.
+    for file in (*artifact_files(options.model), *([options.spec] if options.spec else [])):
+        check_path(f"model/{file.name}")
     folder = out / f"{app}-{options.profile.name}"
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=out) as name:

@@ -2,6 +2,7 @@
 
 import ensurepip
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -77,6 +78,22 @@ def test_says_which_engines_a_board_has_wheels_for(
     with pytest.raises(BadInputError, match=r"runs on onnxruntime, for which no wheel is known on this machine"):
         make_bundle(BundleOptions(model=model, profile=bare), key, tmp_path)
     assert not list(tmp_path.iterdir()), "something was left"
+
+
+def test_a_name_that_no_bundle_holds_is_refused_before_wheels_are_fetched(
+    model: Path, profile: Profile, key: SigningKey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fetched(*_: object, **__: object) -> None:
+        raise AssertionError("wheels were fetched")
+
+    monkeypatch.setattr("edgex_devices.wheelhouse.resolve", fetched)
+    spaced = Path(shutil.copy(model, tmp_path / "my model.onnx"))
+    with pytest.raises(BundleError, match=r"got 'model/my model.onnx': rename the file"):
+        make_bundle(BundleOptions(model=spaced, profile=profile), key, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    spec = tmp_path / "my spec.toml"
+    with pytest.raises(BundleError, match=r"my spec\.toml"):
+        make_bundle(BundleOptions(model=model, profile=profile, spec=spec), key, tmp_path / "out")
 
 
 def test_the_command_makes_the_folder_and_the_archive(

@@ -12,7 +12,7 @@ from edgex_devices.agent.config import Health
 from edgex_devices.agent.main import main
 from edgex_devices.agent.manifest import MANIFEST, Manifest
 from edgex_devices.deploy import DeployOptions
-from edgex_devices.transport import Ssh
+from edgex_devices.ssh import Ssh
 
 if TYPE_CHECKING:
     from tests.board.conftest import BoardFolder, Bundler, Deployer

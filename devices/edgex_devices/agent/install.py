@@ -1,5 +1,6 @@
 """The environment that a release runs in, made offline from the bundle's own wheels, and the release's proof in it."""
 
+import errno
 import hashlib
 import itertools
 import json
@@ -201,7 +202,10 @@ def _run(command: list[str]) -> None:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise DeployError(f"the environment cannot be made: {error}") from error
     if done.returncode:
-        raise DeployError(f"the environment cannot be made: {_last(done.stderr or done.stdout)}")
+        said = done.stderr or done.stdout
+        if os.strerror(errno.ENOSPC) in said:
+            raise OSError(errno.ENOSPC, "while the environment was made")
+        raise DeployError(f"the environment cannot be made: {_last(said)}")
 
 
 def _last(text: str) -> str:

@@ -13,6 +13,7 @@ from edgex_devices.agent.bench import BenchRequest, bench, resume
 from edgex_devices.agent.health import HEALTH_FILE, read_health
 from edgex_devices.agent.integrity import damage
 from edgex_devices.agent.manifest import MAX_MANIFEST_BYTES, BundledFile, Manifest, check_app
+from edgex_devices.agent.room import explain
 from edgex_devices.agent.service import SERVICES, Process, Systemd, default_root
 from edgex_devices.agent.signature import MAX_SIGNATURE_BYTES, public_key, signer_line, trusted_keys, verify
 from edgex_devices.agent.store import LockedError, Store
@@ -25,9 +26,9 @@ _LENGTH_DIGITS = 8
 SERVICE_FILE = "service"
 
 
-def serve() -> int:
-    """Answer one request on descriptors 0 and 1."""
-    wire = Wire()
+def serve(wire: Wire | None = None) -> int:
+    """Answer one request; on descriptors 0 and 1, unless the host is elsewhere."""
+    wire = wire or Wire()
     # The app's own user, who is nobody in particular, has to read what this process makes.
     os.umask(0o022)
     try:
@@ -39,7 +40,7 @@ def serve() -> int:
     try:
         result = answer(request, store, wire)
     except (EdgexError, OSError) as error:
-        wire.tell("result", **_refusal(error, store.linked()))
+        wire.tell("result", **_refusal(explain(error, store.root), store.linked()))
         return 1
     wire.tell("result", **result)
     return 0
@@ -211,7 +212,7 @@ def _recover(store: Store) -> bool:
     except LockedError:
         sys.stderr.write("a deploy is under way on this board; it decides what is served\n")
         return False
-    except DeployError as error:
+    except (DeployError, OSError) as error:
         sys.stderr.write(f"left as it is: {error}\n")
         return False
 

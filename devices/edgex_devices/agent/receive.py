@@ -14,9 +14,6 @@ from edgex_runtime.atomic import atomic_write
 from edgex_runtime.errors import BundleError, DeployError
 
 _CHUNK = 1 << 18
-# Wheels are zips: what pip unpacks from them is about three times as large (measured: 79 MB of wheels, 236 MB).
-_UNPACKED = 3
-_MARGIN_BYTES = 16 << 20
 Read = Callable[[int], bytes]
 
 
@@ -24,22 +21,6 @@ def missing(store: Store, manifest: Manifest) -> list[tuple[BundledFile, int]]:
     """Files that have to come, each with how much of it is here; damaged ones count as absent."""
     wanted = {file.sha256: file for file in manifest.files}
     return [(file, _part_size(store, file)) for file in wanted.values() if not _is_here(store, file)]
-
-
-def check_room(store: Store, manifest: Manifest, needed: list[tuple[BundledFile, int]]) -> None:
-    """Refuse before the copy what would not fit.
-
-    Raises:
-        DeployError: With what is wanted and what is free.
-    """
-    copy = sum(file.size - here for file, here in needed)
-    wheels = sum(file.size for file, _ in needed if file.path.endswith(".whl"))
-    wanted, free = copy + _UNPACKED * wheels + _MARGIN_BYTES, shutil.disk_usage(store.root).free
-    if free < wanted:
-        raise DeployError(
-            f"the disk is too full: want {wanted / 1e6:.0f} MB free in {store.root}, there are {free / 1e6:.0f}: "
-            "remove something there"
-        )
 
 
 def receive(store: Store, file: BundledFile, here: int, read: Read, reach: Reach) -> None:

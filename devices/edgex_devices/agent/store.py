@@ -140,10 +140,7 @@ class Store:
 
     def linked(self) -> str | None:
         """The release that `current` names; None without one."""
-        try:
-            return self.current.readlink().name
-        except FileNotFoundError:
-            return None
+        return _target(self.current)
 
     def prepare_back(self, name: str | None) -> None:
         """Make what `go_back` needs while there is room on the disk for it."""
@@ -177,12 +174,14 @@ class Store:
         Returns:
             Whether it was on something else.
         """
+        for half_written in self.root.glob(".*.tmp"):
+            half_written.unlink()
         kept = self.state().current
         if self.linked() == kept:
             return False
-        if kept is None:
-            self.current.unlink(missing_ok=True)
-            sync(self.root)
+        if kept is None or _target(self._back) == kept:
+            # What was prepared for this: it needs no room.
+            self.go_back(kept, lambda _: None)
         else:
             self.switch(kept, lambda _: None)
         return True
@@ -209,6 +208,13 @@ class Store:
             if blob.stat().st_nlink == 1:
                 blob.unlink()
         reach("pruned-files")
+
+
+def _target(link: Path) -> str | None:
+    try:
+        return link.readlink().name
+    except FileNotFoundError:
+        return None
 
 
 def _env_of(release: Path) -> str | None:

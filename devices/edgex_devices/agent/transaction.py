@@ -6,6 +6,7 @@ whole: tests/board/test_power_cut.py kills it at every one.
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from edgex_devices.agent.install import install
 from edgex_devices.agent.integrity import damage
 from edgex_devices.agent.launch import forget_starts
 from edgex_devices.agent.manifest import MANIFEST, SIGNATURE, BundledFile, Manifest
-from edgex_devices.agent.receive import Read, check_room, lay_out, mend, missing, receive
+from edgex_devices.agent.receive import Read, lay_out, mend, missing, receive
+from edgex_devices.agent.room import LITTLE_BYTES, check_room, explain, is_full, wanted_bytes
 from edgex_devices.agent.service import Process, Systemd
 from edgex_devices.agent.store import Reach, Store
 from edgex_devices.agent.wire import kind_of
@@ -65,6 +67,7 @@ class Transaction:
         self._service = service
         self._as_nobody = as_nobody
         self._reach = reach
+        self._wanted = LITTLE_BYTES
 
     def deploy(self, manifest: Manifest, signature: bytes, ask: Ask, read: Read) -> Result:
         """Bring a verified bundle to life, or leave everything as it is.
@@ -80,6 +83,8 @@ class Transaction:
         """
         store, name = self._store, manifest.release
         manifest.file(AGENT)
+        # Before minutes go into the copy: a service manager that is not there says so.
+        self._service.is_active()
         self._recover()
         kept = store.state().current
         hurt = self._damage(kept)
@@ -129,7 +134,8 @@ class Transaction:
         store = self._store
         store.blobs.mkdir(exist_ok=True)
         needed = missing(store, manifest)
-        check_room(store, manifest, needed)
+        self._wanted = wanted_bytes(store, manifest, needed)
+        check_room(store, self._wanted)
         self._reach("copy-begins")
         ask(needed)
         for file, here in needed:
@@ -177,6 +183,7 @@ class Transaction:
 
     def _went_back(self, name: str, error: Exception) -> Result:
         store, kept = self._store, self._store.state().current
+        why = explain(error, store.root)
         self._reach("going-back")
         store.go_back(kept, self._reach)
         if kept is None:
@@ -184,12 +191,21 @@ class Transaction:
         else:
             self._start(store.release(kept))
         self._reach("service-went-back")
-        self._note(name, "rolled back", str(error))
-        return _failed("rolled back", name, kept, error)
+        self._make_room(error)
+        self._note(name, "rolled back", str(why))
+        return _failed("rolled back", name, kept, why)
 
     def _refused(self, name: str, error: Exception, received: int) -> Result:
-        self._note(name, "refused", str(error))
-        return replace(_failed("refused", name, self._store.state().current, error), received_bytes=received)
+        why = explain(error, self._store.root, self._wanted)
+        self._make_room(error)
+        self._note(name, "refused", str(why))
+        return replace(_failed("refused", name, self._store.state().current, why), received_bytes=received)
+
+    def _make_room(self, error: Exception) -> None:
+        """Leave nothing of a deploy behind that the disk had no room for: the app that runs needs it."""
+        if is_full(error):
+            with suppress(OSError):
+                self._store.prune(lambda _: None)
 
     def _note(self, name: str, outcome: str, why: str) -> None:
         try:
