@@ -85,6 +85,17 @@ def test_a_deploy_of_what_is_served_mends_it(
     assert deploy_to(two, bundle).outcome == "unchanged"
 
 
+def test_another_deploy_says_that_what_it_replaces_was_damaged(
+    two: "BoardFolder", make_light: "Bundler", deploy_to: "Deployer"
+) -> None:
+    serving = two.serving
+    assert serving is not None
+    rot(two.store.release(serving) / CONFIG)
+    result = deploy_to(two, make_light("next"))
+    assert result.outcome == "deployed"
+    assert f"the release before is damaged: releases/{serving}/{CONFIG} on the board's disk is" in result.why
+
+
 def test_a_file_that_is_gone_comes_again(two: "BoardFolder", make_light: "Bundler", deploy_to: "Deployer") -> None:
     serving = two.serving
     assert serving is not None

@@ -90,10 +90,14 @@ class Transaction:
         hurt = self._damage(kept)
         if not hurt and self._is_served(name):
             return Result(outcome="unchanged", release=name, serving=name)
-        received = 0
+        received, remarks = 0, []
+        if hurt and kept != name:
+            remarks.append(f"the release before is damaged: {_not_what_it_was(hurt)}")
         try:
             if kept != name:
                 hurt = self._damage(name)
+            if hurt:
+                remarks.append(f"repaired: {_not_what_it_was(hurt)}")
             if hurt or not store.is_installed(name):
                 received = self._fetch(manifest, signature, ask, read)
                 release = store.release(name)
@@ -102,7 +106,7 @@ class Transaction:
         except (EdgexError, OSError) as error:
             return self._refused(name, error, received)
         result = replace(self._try(name), received_bytes=received)
-        return replace(result, why=f"repaired: {_not_what_it_was(hurt)}") if hurt and not result.why else result
+        return replace(result, why="; ".join([*filter(None, [result.why]), *remarks]))
 
     def roll_back(self) -> Result:
         """Serve the release before, watched like a new one.
