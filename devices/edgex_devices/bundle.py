@@ -11,6 +11,7 @@ from pathlib import Path
 
 from edgex_devices.agent.archive import check_folder, digest, unpack, write_archive
 from edgex_devices.agent.config import (
+    AGENT,
     CONFIG,
     INSTALLER,
     PROOF,
@@ -20,8 +21,9 @@ from edgex_devices.agent.config import (
     AppConfig,
     Health,
 )
-from edgex_devices.agent.manifest import MANIFEST, SIGNATURE, BundledFile, Manifest, check_app
+from edgex_devices.agent.manifest import MANIFEST, SIGNATURE, BundledFile, Manifest, check_app, check_path
 from edgex_devices.agent.signature import sign, signer_line
+from edgex_devices.agent_zip import agent_zip
 from edgex_devices.keys import SigningKey
 from edgex_devices.own_wheel import write_own_wheel
 from edgex_devices.profile import Profile, oldest_python
@@ -94,6 +96,9 @@ def make_bundle(options: BundleOptions, key: SigningKey, out: Path) -> Bundle:
     """
     app = options.app or app_name(options.model)
     check_app(app)
+    # Before minutes go into wheels.
+    for file in (*artifact_files(options.model), *([options.spec] if options.spec else [])):
+        check_path(f"model/{file.name}")
     folder = out / f"{app}-{options.profile.name}"
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=out) as name:
@@ -187,6 +192,7 @@ def _write_app(folder: Path, options: BundleOptions) -> AppConfig:
         alarms=alarms,
     )
     (folder / CONFIG).write_bytes(config.to_json())
+    (folder / AGENT).write_bytes(agent_zip())
     return config
 
 

@@ -9,12 +9,15 @@ from typing import Any, TypeVar
 
 from edgex_devices.agent.manifest import MANIFEST, SIGNATURE, Manifest
 from edgex_devices.agent.wire import Request
-from edgex_devices.transport import Board, LinkLostError, Ssh, call
+from edgex_devices.ssh import Ssh
+from edgex_devices.transport import Board, LinkLostError, call
 from edgex_runtime.errors import EdgexError
 
 # A connection that broke may have left an agent at work, which frees the lock when it has done or noticed.
 _WAIT_S = 120.0
 _T = TypeVar("_T")
+# Outcomes of what changes nothing.
+_TELLING = ("status", "logs", "benched")
 GOOD = ("unchanged", "deployed", "would deploy")
 
 
@@ -47,7 +50,8 @@ class HostResult:
 
     Attributes:
         host: Its name.
-        outcome: As `agent.transaction.Result.outcome`, or ``unreachable``, ``failed``, ``skipped``.
+        outcome: As `agent.transaction.Result.outcome`, or ``unreachable``, ``failed``, ``skipped``,
+            ``damaged``.
         release: What was to be served.
         serving: What is served; None for nothing, or where nobody knows.
         why: Of what is not well.
@@ -109,7 +113,7 @@ def deploy(
 def ask_each(
     boards: Sequence[Board], request: Request, options: DeployOptions, on_step: OnStep
 ) -> Iterator[tuple[Board, HostResult | dict[str, Any]]]:
-    """Ask boards for their status, their log, or to go back to the release before; each answer comes when it is there.
+    """Ask boards for their status, log or figures, or to go back to the release before; answers come as they are there.
 
     Args:
         boards: Which.
@@ -134,7 +138,7 @@ def ask(board: Board, request: Request, options: DeployOptions, on_step: OnStep)
         answer = call(board, request, Path(), b"", lambda step: on_step(board.name, step), options.ssh)
     except EdgexError as error:
         return _failed(board, "", error, time.monotonic() - started)
-    if answer["outcome"] in ("status", "logs"):
+    if answer["outcome"] in _TELLING:
         return answer
     return _result(board, answer, time.monotonic() - started)
 

@@ -10,13 +10,12 @@ from pathlib import Path
 from shlex import quote
 
 from edgex_devices.facts import Facts
+from edgex_devices.ssh import SSH_FAILED, Ssh, unreachable
 from edgex_runtime.errors import BadInputError, DeviceUnavailableError, SpecError
 from edgex_runtime.schema import from_plain
 
 _PROBE = Path(__file__).with_name("probe.py")
 _PROBE_TIMEOUT_S = 60
-_CONNECT_TIMEOUT_S = 15
-_SSH_FAILED = 255
 _NOT_FOUND = 127
 
 
@@ -43,10 +42,13 @@ class Host:
         """What runs the host's Python with arguments."""
         if self.name is None:
             return [self.python or sys.executable, *arguments]
-        config = ["-F", str(self.ssh_config)] if self.ssh_config else []
         # The far shell splits what it gets; the path of a Python may begin with ~.
         remote = " ".join([self.python or "python3", *map(quote, arguments)])
-        return ["ssh", "-T", *config, "-o", f"ConnectTimeout={_CONNECT_TIMEOUT_S}", "--", self.name, remote]
+        return self._ssh.command(self.name, remote, may_ask=True)
+
+    @property
+    def _ssh(self) -> Ssh:
+        return Ssh(config=self.ssh_config)
 
     def run(self, *arguments: str, stdin: str = "", timeout_s: float = _PROBE_TIMEOUT_S) -> tuple[int, str, str]:
         """Run the host's Python.
@@ -56,19 +58,20 @@ class Host:
 
         Raises:
             DeviceUnavailableError: If it cannot be reached, or does not answer in time.
-            BadInputError: If there is no such Python, or no ssh here.
+            BadInputError: If there is no such Python.
+            MissingExtraError: If there is no ssh here.
         """
         command = self.command(*arguments)
         try:
             done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=timeout_s, check=False)
         except FileNotFoundError as error:
-            raise BadInputError(f"{command[0]} is not installed here: {_how_to_get(command[0])}") from error
+            if self.name is not None:
+                raise self._ssh.missing() from error
+            raise BadInputError(f"{command[0]} is not installed here: name another one with --python") from error
         except subprocess.TimeoutExpired as error:
             raise DeviceUnavailableError(f"{self.title}: no answer within {timeout_s:.0f} s") from error
-        if self.name is not None and done.returncode == _SSH_FAILED:
-            raise DeviceUnavailableError(
-                f"{self.name}: ssh cannot reach it: {_last_line(done.stderr)}: try it yourself: ssh {self.name}"
-            )
+        if self.name is not None and done.returncode == SSH_FAILED:
+            raise unreachable(self.name, done.stderr, config=self.ssh_config)
         if done.returncode == _NOT_FOUND:
             raise BadInputError(
                 f"{self.title}: there is no {self.python or 'python3'}: sudo apt install python3 there, or name one "
@@ -116,7 +119,3 @@ def parse_facts(text: str, *, where: str) -> Facts:
 def _last_line(text: str) -> str:
     lines: Sequence[str] = text.strip().splitlines()
     return lines[-1] if lines else "it says nothing"
-
-
-def _how_to_get(program: str) -> str:
-    return "sudo apt install openssh-client" if program == "ssh" else "name another one with --python"

@@ -325,16 +325,21 @@ def _coral_sticks(machine: Machine) -> List[str]:
     return found
 
 
-def _health_facts(machine: Machine) -> Dict[str, Any]:
+def temperatures(machine: Machine) -> List[Dict[str, Any]]:
+    """The sensors that can be read, each with its name and its degrees."""
     folder = "/sys/class/thermal"
     zones = []
     for name in machine.list(folder):
         milli = machine.text(f"{folder}/{name}/temp")
         if name.startswith("thermal_zone") and re.match(r"-?\d+$", milli):
             zones.append({"name": machine.text(f"{folder}/{name}/type"), "celsius": int(milli) / 1000})
+    return zones
+
+
+def _health_facts(machine: Machine) -> Dict[str, Any]:
     throttled = re.search(r"0x[0-9a-fA-F]+", machine.run("vcgencmd", "get_throttled") or "")
     return {
-        "zones": zones,
+        "zones": temperatures(machine),
         "throttled": int(throttled.group(), 16) if throttled else None,
         "undervoltage": _undervoltage(machine),
         "throttle_count": _throttle_count(machine),

@@ -1,34 +1,24 @@
 """One request to one board: the user's own ssh, with the agent sent along on its stdin; nothing has to be there."""
 
-import io
 import json
 import shlex
 import subprocess
 import tempfile
 import threading
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
-from functools import cache
-from importlib import resources
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from edgex_devices.agent.wire import Request
-from edgex_runtime.errors import DeployError, DeviceUnavailableError, MissingExtraError
+from edgex_devices.agent_zip import agent_zip
+from edgex_devices.ssh import SSH_FAILED, Ssh, unreachable
+from edgex_runtime.errors import DeployError, DeviceUnavailableError
 
-# What the agent is made of; `edgex_runtime` lends it what stands on Python alone.
-_AGENT_FILES = {
-    "edgex_devices": ("__init__.py",),
-    "edgex_devices.agent": (),
-    "edgex_runtime": ("__init__.py", "errors.py", "atomic.py"),
-}
-_MAIN = "import sys\nfrom edgex_devices.agent.main import main\nsys.exit(main(sys.argv[1:]))\n"
-_DATE = (1980, 1, 1, 0, 0, 0)
-# Typed on the board: takes the agent from stdin, and hands over to it. The file goes as soon as all is imported.
+# Typed on the board: takes the agent from stdin into memory (a full disk has to be told of, too), and hands over to it.
 _BOOT = """
-import os, sys, tempfile
+import os, sys
 def read(n):
     data = b""
     while len(data) < n:
@@ -42,17 +32,13 @@ if sys.version_info < (3, 10):
           '"edgex wants Python 3.10 or newer on the board, its python3 is %d.%d: name another with --python"}'
           % sys.version_info[:2])
     sys.exit(1)
-agent = read(int(read(8)))
-with tempfile.NamedTemporaryFile(suffix=".pyz") as file:
-    file.write(agent)
-    file.flush()
-    sys.path.insert(0, file.name)
-    from edgex_devices.agent.main import serve
-sys.exit(serve(agent))
+file = os.memfd_create("edgex-agent")
+with open(file, "wb", closefd=False) as agent:
+    agent.write(read(int(read(8))))
+sys.path.insert(0, "/proc/self/fd/%d" % file)
+from edgex_devices.agent.main import serve
+sys.exit(serve())
 """
-# A link that is gone is noticed within 15 s; what the user's configuration says of anything else holds.
-_SSH_OPTIONS = {"BatchMode": "yes", "ConnectTimeout": "15", "ServerAliveInterval": "5", "ServerAliveCountMax": "3"}
-_SSH_FAILED = 255
 _CHUNK = 1 << 18
 _LENGTH_DIGITS = 8
 Step = Callable[[str], None]
@@ -89,71 +75,7 @@ class Board:
         return f"sudo -n {boot}" if self.sudo else boot
 
 
-class Links:
-    """The connections that are open; `close` ends them all, and lets none be opened any more."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._open: set[subprocess.Popen[bytes]] = set()
-        self._is_closed = False
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether `close` was called: a link that ends is not to be taken up again."""
-        return self._is_closed
-
-    def close(self) -> None:
-        """End all of them, from whichever thread."""
-        with self._lock:
-            self._is_closed = True
-            for process in self._open:
-                process.kill()
-
-    @contextmanager
-    def hold(self, process: "subprocess.Popen[bytes]") -> Iterator[None]:
-        """Count a connection as open for as long as the block lasts."""
-        with self._lock:
-            self._open.add(process)
-            if self._is_closed:
-                process.kill()
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._open.discard(process)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ssh:
-    """How boards are reached.
-
-    Attributes:
-        program: Takes OpenSSH's options.
-        config: Instead of the user's own.
-        links: What is open by it.
-    """
-
-    program: str = "ssh"
-    config: Path | None = None
-    links: Links = field(default_factory=Links, compare=False)
-
-
-@cache
-def agent_zip() -> bytes:
-    """The agent as one file that `python3` runs; the same source gives the same bytes."""
-    data = io.BytesIO()
-    with zipfile.ZipFile(data, "w", zipfile.ZIP_STORED) as archive:
-        archive.writestr(zipfile.ZipInfo("__main__.py", _DATE), _MAIN)
-        for package, names in _AGENT_FILES.items():
-            folder = resources.files(package)
-            chosen = names or sorted(item.name for item in folder.iterdir() if item.name.endswith(".py"))
-            for name in chosen:
-                member = zipfile.ZipInfo(f"{package.replace('.', '/')}/{name}", _DATE)
-                archive.writestr(member, folder.joinpath(name).read_bytes())
-    return data.getvalue()
-
-
-def call(board: Board, request: Request, folder: Path, head: bytes, on_step: Step, ssh: Ssh = Ssh()) -> dict[str, Any]:
+def call(board: Board, request: Request, folder: Path, head: bytes, on_step: Step, ssh: Ssh) -> dict[str, Any]:
     """Ask a board's agent something.
 
     Args:
@@ -193,7 +115,7 @@ def call(board: Board, request: Request, folder: Path, head: bytes, on_step: Ste
         feeder.close()
         code = process.wait()
         if result is None:
-            raise _failure(board, code, stderr(), was_heard=was_heard)
+            raise _failure(board, ssh, code, stderr(), was_heard=was_heard)
     return result
 
 
@@ -242,12 +164,10 @@ class _Feeder:
 
 @contextmanager
 def _connect(board: Board, ssh: Ssh) -> "Iterator[tuple[subprocess.Popen[bytes], Callable[[], str]]]":
-    options = [part for name, value in _SSH_OPTIONS.items() for part in ("-o", f"{name}={value}")]
-    own = ["-F", str(ssh.config)] if ssh.config else []
     with tempfile.TemporaryFile() as errors:
         try:
             process = subprocess.Popen(
-                [ssh.program, *own, *options, "-T", "--", board.name, board.command],
+                ssh.command(board.name, board.command, may_ask=False),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
@@ -255,7 +175,7 @@ def _connect(board: Board, ssh: Ssh) -> "Iterator[tuple[subprocess.Popen[bytes],
                 start_new_session=True,
             )
         except FileNotFoundError as error:
-            raise MissingExtraError(f"{ssh.program} is not here: apt install openssh-client") from error
+            raise ssh.missing() from error
 
         def said() -> str:
             errors.seek(0)
@@ -281,12 +201,14 @@ def _event(line: bytes) -> dict[str, Any] | None:
     return event if isinstance(event, dict) and "event" in event else None
 
 
-def _failure(board: Board, code: int, stderr: str, *, was_heard: bool) -> DeployError | DeviceUnavailableError:
+def _failure(
+    board: Board, ssh: Ssh, code: int, stderr: str, *, was_heard: bool
+) -> DeployError | DeviceUnavailableError:
     why = " / ".join(stderr.splitlines()[-3:]) or f"exit code {code}"
-    if code == _SSH_FAILED and was_heard:
+    if code == SSH_FAILED and was_heard:
         return LinkLostError(f"{board.name}: the connection was lost: {why}")
-    if code == _SSH_FAILED:
-        return DeviceUnavailableError(f"{board.name}: ssh cannot reach it: {why}")
+    if code == SSH_FAILED:
+        return unreachable(board.name, stderr, config=ssh.config)
     if code < 0 or was_heard:
         return LinkLostError(f"{board.name}: the agent ended before it had answered: {why}")
     return DeployError(f"{board.name}: the agent does not run there: {why}")

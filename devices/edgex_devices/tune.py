@@ -1,16 +1,9 @@
-"""Which way of running these models is the fastest here? Measured, not guessed.
+"""Which way of running these models is the fastest here? Measured (`rounds.py`), not guessed.
 
-Each candidate runs in a process of its own, in every round anew, so that memory and start are its own and that warmth
-and other programs fall on all alike: rounds go forth and back through the list. After the first round those that are
-far behind their file's fastest are left out.
+After the first round those that are far behind their file's fastest are left out.
 """
 
-import json
-import os
-import signal
-import subprocess
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -23,21 +16,18 @@ from edgex_devices.detect import detect
 from edgex_devices.facts import Facts
 from edgex_devices.host import Host, probe
 from edgex_devices.limits import Limits
-from edgex_devices.measure import Answer, Sample, Task
+from edgex_devices.measure import Sample, Task
+from edgex_devices.noise import busy, strain
 from edgex_devices.profile import all_profiles
+from edgex_devices.rounds import Measured, Progress, take_turns
 from edgex_devices.tuned import Figures, Row, Tuned, machine_fingerprint, save_tuned
 from edgex_runtime.metadata.registry import artifact_sha256, read_spec
-from edgex_runtime.schema import from_plain, to_plain
 
 # After one round, by each candidate's fastest frame, which other programs disturb least: so much slower than the same
 # file's fastest is no matter of chance.
 _FAR_BEHIND = 1.5
 # However much a busy machine scatters: what is slower by more than this share is slower.
 _LARGEST_CHANCE = 0.1
-_LONGEST_S = 600
-# More runnable programs than this per core, besides ours, and times are theirs as much as ours.
-_BUSY = 0.5
-Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +97,7 @@ def tune(config: TuneConfig, progress: Progress | None = None) -> Tuning:
     """
     facts, _ = probe(Host())
     limits = _with_board(config.limits, facts)
-    remarks = list(_busy(facts))
+    remarks = list(busy(facts))
     specs = {model: read_spec(model) for model in config.models}
     rows = []
     for model, spec in specs.items():
@@ -117,7 +107,7 @@ def tune(config: TuneConfig, progress: Progress | None = None) -> Tuning:
     measured = _measure([row for row in rows if not row.why_not], config, progress)
     rows = [judge(row, limits) for row in (*measured, *(row for row in rows if row.why_not))]
     rows.sort(key=lambda row: row.figures.frame_ms if row.figures else np.inf)
-    remarks += _strain(facts, probe(Host())[0])
+    remarks += strain(facts, probe(Host())[0])
     choice = choose(rows)
     tuning = Tuning(
         rows=tuple(rows),
@@ -161,38 +151,19 @@ def _figures(row: Row) -> Figures:
 
 
 def _measure(rows: list[Row], config: TuneConfig, progress: Progress | None) -> list[Row]:
-    samples: dict[Candidate, list[Sample]] = {row.candidate: [] for row in rows}
-    failures: dict[Candidate, str] = {}
-    remaining = [row.candidate for row in rows]
-    behind: dict[Candidate, str] = {}
-    total, done = len(remaining) * config.rounds, 0
-    for turn in range(config.rounds):
-        for candidate in remaining if turn % 2 == 0 else reversed(remaining):
-            if progress:
-                progress(done, total, str(candidate))
-            done += 1
-            answer = run_apart(_task(candidate, config))
-            if answer.sample:
-                samples[candidate].append(answer.sample)
-            else:
-                failures[candidate] = answer.why
-        remaining = [item for item in remaining if item not in failures]
-        if turn == 0:
-            behind = _far_behind(remaining, samples)
-            remaining = [item for item in remaining if item not in behind]
-            total = done + len(remaining) * (config.rounds - 1)
-    return [_row(row, samples[row.candidate], failures.get(row.candidate), behind.get(row.candidate)) for row in rows]
+    width, height = config.frame
+    tasks = [Task(candidate=row.candidate, width=width, height=height, seconds=config.seconds) for row in rows]
+    measured = take_turns(tasks, config.rounds, progress, _far_behind)
+    return [_row(row, measured[row.candidate]) for row in rows]
 
 
-def _row(row: Row, samples: Sequence[Sample], failure: str | None, behind: str | None) -> Row:
-    if failure:
-        return replace(row, why_not=failure)
-    return replace(row, figures=summarise(samples), why_not=behind or "")
+def _row(row: Row, measured: Measured) -> Row:
+    return replace(row, figures=summarise(measured.samples) if measured.samples else None, why_not=measured.why)
 
 
-def _far_behind(remaining: list[Candidate], samples: dict[Candidate, list[Sample]]) -> dict[Candidate, str]:
+def _far_behind(first: Mapping[Candidate, Sample]) -> dict[Candidate, str]:
     """Those that need no second round, and why."""
-    quickest = {item: min(samples[item][0].frame_ms) for item in remaining}
+    quickest = {item: min(sample.frame_ms) for item, sample in first.items()}
     fastest: dict[str, float] = {}
     for item, ms in quickest.items():
         fastest[item.model] = min(ms, fastest.get(item.model, ms))
@@ -212,7 +183,7 @@ def summarise(samples: Sequence[Sample]) -> Figures:
         frame_ms=float(np.median(medians)),
         p95_ms=float(np.percentile(frames, 95)),
         spread_ms=max(medians) - min(medians),
-        inference_ms=float(np.median([sample.inference_ms for sample in samples])),
+        inference_ms=float(np.median([np.median(sample.inference_ms) for sample in samples])),
         peak_mb=max(sample.peak_mb for sample in samples),
         start_s=float(np.median([sample.start_s for sample in samples])),
         rounds=len(samples),
@@ -222,59 +193,11 @@ def summarise(samples: Sequence[Sample]) -> Figures:
     )
 
 
-def _task(candidate: Candidate, config: TuneConfig) -> Task:
-    return Task(candidate=candidate, width=config.frame[0], height=config.frame[1], seconds=config.seconds)
-
-
-def run_apart(task: Task) -> Answer:
-    """Measure in a process of its own, which may end with the candidate."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    command = [sys.executable, "-m", "edgex_devices.measure"]
-    try:
-        done = subprocess.run(
-            command,
-            input=json.dumps(to_plain(task)),
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=_LONGEST_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return Answer(why=f"not done within {_LONGEST_S} s")
-    if done.returncode < 0:
-        name = signal.Signals(-done.returncode).name
-        more = ", which is how the kernel ends what takes more memory than there is" if name == "SIGKILL" else ""
-        return Answer(why=f"its process ended with {name}{more}")
-    if done.returncode:
-        return Answer(why=(done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1])
-    return from_plain(Answer, json.loads(done.stdout.strip().splitlines()[-1]), where="measurement")
-
-
 def _with_board(limits: Limits, facts: Facts) -> Limits:
     profile = detect(facts, all_profiles())
     if limits.memory_mb is not None or profile is None or profile.memory_limit_mb is None:
         return limits
     return replace(limits, memory_mb=float(profile.memory_limit_mb))
-
-
-def _busy(facts: Facts) -> list[str]:
-    load = os.getloadavg()[0]
-    if load <= _BUSY * facts.cpu.usable:
-        return []
-    return [f"{load:.1f} programs were running on {facts.cpu.usable} cores before it began: times are theirs too"]
-
-
-def _strain(before: Facts, after: Facts) -> list[str]:
-    """What the measuring itself did to the machine."""
-    remarks = []
-    if (after.health.throttled or 0) & 0xF:
-        remarks.append(
-            f"the board was throttled at the end (throttled={after.health.throttled:#x}): cooled, it is faster"
-        )
-    if (after.health.throttle_count or 0) > (before.health.throttle_count or 0):
-        remarks.append("heat slowed the cores down while it was measured")
-    return remarks
 
 
 def _keep(tuning: Tuning, models: Sequence[Path]) -> list[Path]:

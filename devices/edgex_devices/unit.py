@@ -54,6 +54,8 @@ def system_unit(options: UnitOptions) -> str:
             "Unit": [
                 f"Description=edgex: {options.title}",
                 "StartLimitIntervalSec=0",
+                # Without a release there is nothing to start, again and again.
+                f"ConditionPathExists={agent.root}/current",
                 *(["Wants=network-online.target", "After=network-online.target"] if options.network else []),
             ],
             "Service": [
@@ -83,7 +85,11 @@ def user_unit(options: UnitOptions) -> str:
     app, agent = options.app, _agent(f"%h/.local/share/edgex/{options.app}")
     return _text(
         {
-            "Unit": [f"Description=edgex: {options.title}", "StartLimitIntervalSec=0"],
+            "Unit": [
+                f"Description=edgex: {options.title}",
+                "StartLimitIntervalSec=0",
+                f"ConditionPathExists={agent.root}/current",
+            ],
             "Service": [
                 f"ExecStartPre={agent('recover')}",
                 f"ExecStart={agent('exec')}",
@@ -119,7 +125,7 @@ class _Agent:
     root: str
 
     def __call__(self, action: str) -> str:
-        return f"/usr/bin/python3 -I {self.root}/agent.pyz {action} {self.root}"
+        return f"/usr/bin/python3 -I {self.root}/current/agent.pyz {action} {self.root}"
 
 
 def _supervision(options: UnitOptions) -> list[str]:

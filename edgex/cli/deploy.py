@@ -5,10 +5,11 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from edgex.cli.sizes import size
 from edgex_runtime import errors
 from edgex_runtime.errors import BadInputError
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from edgex_devices.deploy import DeployOptions, HostResult
     from edgex_devices.transport import Board
 
-ACTIONS = ("status", "rollback", "logs")
+ACTIONS = ("status", "rollback", "logs", "bench")
 _PATH = click.Path(path_type=Path)
 _COLORS = {"deployed": "green", "unchanged": "green", "would deploy": "cyan", "skipped": "yellow"}
 _MB = 1e6
@@ -45,6 +46,11 @@ class DeployConfig:
     trust_key: bool
     key: Path | None
     lines: int
+    verify: bool
+    rounds: int
+    seconds: float
+    frame: tuple[int, int]
+    beside: bool
     json: bool
 
     @property
@@ -59,9 +65,9 @@ class DeployConfig:
 
 
 @click.command(epilog="Exit codes: 0 all boards serve the release, 4 predictions differ, 6 unreachable, else 1.")
-@click.argument("words", nargs=-1, metavar="[status|rollback|logs] HOST...")
+@click.argument("words", nargs=-1, metavar="[status|rollback|logs|bench] HOST...")
 @click.option("--bundle", "-b", type=_PATH, metavar="F", help="What `edgex bundle` made: the folder or the archive.")
-@click.option("--app", metavar="NAME", help="With status, rollback and logs: which app.")
+@click.option("--app", metavar="NAME", help="With status, rollback, logs and bench: which app.")
 @click.option("--inventory", type=_PATH, metavar="FILE", help="Boards in a TOML file, beside or instead of HOSTs.")
 @click.option("--service", default="systemd", show_default=True, help="systemd, systemd-user or process (no systemd).")
 @click.option("--root", default="", metavar="DIR", help="With --service process: the app's folder on the board.")
@@ -78,6 +84,13 @@ class DeployConfig:
 @click.option("--trust-key", is_flag=True, help="Let boards that trust another key trust this one too.")
 @click.option("--key", type=_PATH, help="Whose public half verifies the bundle.  [default: that of `edgex keys`]")
 @click.option("--lines", type=click.IntRange(1), default=50, show_default=True, help="Of the log.")
+@click.option("--verify", is_flag=True, help="With status: hold every installed file to what was installed.")
+@click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="Of bench: how often.")
+@click.option(
+    "--seconds", type=click.FloatRange(0, min_open=True), default=2.0, show_default=True, help="Of bench: for how long."
+)
+@click.option("--frame", callback=size, default="1280x720", show_default=True, metavar="WxH", help="Of bench.")
+@click.option("--beside", is_flag=True, help="With bench: let the service run meanwhile; by default it is paused.")
 @click.option("--json", is_flag=True, help="Print results as JSON lines, each when it is known.")
 def command(**typed: object) -> int:
     """Bring a bundle to each HOST by your own ssh; a board on which anything differs goes back by itself."""
@@ -127,7 +140,7 @@ def _boards(config: DeployConfig) -> "tuple[Board, ...]":
 
 def _options(config: DeployConfig) -> "DeployOptions":
     from edgex_devices.deploy import DeployOptions
-    from edgex_devices.transport import Ssh
+    from edgex_devices.ssh import Ssh
 
     return DeployOptions(
         ssh=Ssh(program=config.ssh, config=config.ssh_config),
@@ -153,17 +166,32 @@ def _deploy(config: DeployConfig, boards: "tuple[Board, ...]") -> "Iterator[Host
 
 
 def _ask(config: DeployConfig, boards: "tuple[Board, ...]") -> "Iterator[HostResult]":
+    from edgex.cli.deploy_answers import Answers
     from edgex_devices.agent.wire import Request
     from edgex_devices.deploy import HostResult, ask_each
 
     if not config.app:
         raise BadInputError(f"{config.action}: want --app NAME, as it was bundled")
-    request = Request(action=config.action, app=config.app, lines=config.lines)
-    for board, answer in ask_each(boards, request, _options(config), _say):
-        if isinstance(answer, HostResult):
-            yield answer
-        else:
-            _show(board.name, answer, as_json=config.json)
+    width, height = config.frame
+    request = Request(
+        action=config.action,
+        app=config.app,
+        lines=config.lines,
+        verify=config.verify,
+        rounds=config.rounds,
+        seconds=config.seconds,
+        width=width,
+        height=height,
+        beside=config.beside,
+    )
+    answers = Answers(as_json=config.json, several=len(boards) > 1)
+    try:
+        for board, answer in ask_each(boards, request, _options(config), _say):
+            result = answer if isinstance(answer, HostResult) else answers.take(board.name, answer)
+            if result is not None:
+                yield result
+    finally:
+        answers.close()
 
 
 def _say(host: str, step: str) -> None:
@@ -178,28 +206,6 @@ def _tell(result: "HostResult", *, as_json: bool) -> None:
         click.echo(f"{result.host}: {result.outcome}: {result.why}", err=True)
 
 
-def _show(host: str, answer: dict[str, Any], *, as_json: bool) -> None:
-    if as_json:
-        click.echo(json.dumps({"host": host, **answer}))
-    elif answer["outcome"] == "logs":
-        click.echo(answer["text"], nl=False)
-    else:
-        click.echo(_status_text(host, answer))
-
-
-def _status_text(host: str, answer: dict[str, Any]) -> str:
-    health = answer["health"] or {}
-    runs = "runs" if answer["active"] else "does not run"
-    lines = [f"{host}: serves {answer['serving'] or 'nothing'}, it {runs}; before it {answer['previous'] or 'nothing'}"]
-    if health and answer["active"]:
-        age = "" if health["age_ms"] is None else f", the newest {health['age_ms']:.0f} ms old"
-        lines.append(f"  {health['state']}: {health['frames']} frames{age}; last label {health['label']}")
-    for event in answer["history"]:
-        why = f": {event['why']}" if event["why"] else ""
-        lines.append(f"  {event['at']}  {event['release']}  {event['outcome']}{why}")
-    return "\n".join(lines)
-
-
 def _print(results: "Sequence[HostResult]") -> None:
     from edgex.cli.console import answers
 
@@ -210,18 +216,23 @@ def _table(results: "Sequence[HostResult]") -> "Table":
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table("host", "outcome", "serves", "copied", "time", "what was seen", box=None, padding=(0, 2))
+    table = Table(box=None, padding=(0, 2))
+    for heading in ("host", "outcome", "serves", "copied", "time"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("what was seen")
     for result in sorted(results, key=lambda result: result.host):
         color, figures = _COLORS.get(result.outcome, "red"), result.figures
-        seen = result.why
+        seen = [result.why] if result.why else []
         if figures:
-            seen = f"{figures['frames']} frames in {figures['seconds']:.1f} s, oldest {figures['max_age_ms']:.0f} ms"
+            seen.insert(
+                0, f"{figures['frames']} frames in {figures['seconds']:.1f} s, oldest {figures['max_age_ms']:.0f} ms"
+            )
         table.add_row(
             escape(result.host),
             f"[{color}]{result.outcome}[/{color}]",
             result.serving or "–",
             f"{result.received_bytes / _MB:.1f} MB",
             f"{result.seconds:.1f} s",
-            escape(seen),
+            escape("; ".join(seen)),
         )
     return table

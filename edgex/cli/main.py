@@ -23,6 +23,7 @@ COMMANDS = {
     "keys": ("edgex.cli.keys", "Make and show the key that bundles are signed with."),
     "bundle": ("edgex.cli.bundle", "Pack a model and all that a board needs to run it, signed."),
     "deploy": ("edgex.cli.deploy", "Bring a bundle to boards over SSH, prove it there, and roll back if it differs."),
+    "bench": ("edgex.cli.bench", "Measure what model files take on this machine, compared in one run."),
     "inspect": ("edgex.cli.inspect", "Print a model file's contract and its evidence."),
     "devices": ("edgex.cli.devices", "Say what is known of boards, and which one a machine is."),
     "doctor": ("edgex.cli.doctor", "Examine this machine or a board, and say what to mend."),

@@ -1,12 +1,13 @@
 """`edgex tune MODEL…`: measure models on this machine, and keep the fastest way to run them."""
 
 import json
-import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from edgex.cli.sizes import size
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -26,14 +27,6 @@ def _counts(_: click.Context, option: click.Parameter, value: str | None) -> tup
     return tuple(map(int, words))
 
 
-def _size(_: click.Context, option: click.Parameter, value: str) -> tuple[int, int]:
-    """``1280x720``."""
-    found = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", value)
-    if not found:
-        raise click.BadParameter(f"want a size as 1280x720, got {value!r}", param=option)
-    return int(found[1]), int(found[2])
-
-
 @click.command(name="tune", epilog="Exit codes: 0 there is a choice, 9 nothing fits.")
 @click.argument("models", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="MODEL...")
 @click.option("--min-fps", type=click.FloatRange(0, min_open=True), help="Frames per second, by the median frame.")
@@ -48,7 +41,7 @@ def _size(_: click.Context, option: click.Parameter, value: str) -> tuple[int, i
     "--seconds", type=click.FloatRange(0, min_open=True), default=1.0, show_default=True, help="For how long."
 )
 @click.option(
-    "--frame", callback=_size, default="1280x720", show_default=True, metavar="WxH", help="Size of the camera's frames."
+    "--frame", callback=size, default="1280x720", show_default=True, metavar="WxH", help="Size of the camera's frames."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the whole table as JSON.")
 def command(models: tuple[Path, ...], as_json: bool, **typed: Any) -> int:

@@ -19,6 +19,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from small_wheelhouse import write_wheelhouse
 
 from edgex_devices.agent.archive import digest, write_archive
 from edgex_devices.agent.config import CONFIG, AppConfig, Health
@@ -31,7 +32,8 @@ from edgex_devices.bundle import SUFFIX, Bundle, BundleOptions, make_bundle, sea
 from edgex_devices.deploy import DeployOptions, HostResult, deploy
 from edgex_devices.keys import SigningKey, new_key
 from edgex_devices.profile import Profile, load_profile
-from edgex_devices.transport import Board, Ssh
+from edgex_devices.ssh import Ssh
+from edgex_devices.transport import Board
 from edgex_runtime.engines.engine import EngineOptions
 from edgex_runtime.engines.registry import open_engine
 from edgex_runtime.metadata.registry import write_spec
@@ -192,6 +194,13 @@ def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path.write_text(STAND_IN.format(python=sys.executable))
     path.chmod(0o755)
     return path
+
+
+@pytest.fixture(scope="session")
+def with_wheels(stand_in: Path) -> Callable[[Path], None]:
+    """Gives a bundle a small wheelhouse: Python's own pip, and a wheel in which edgex is the stand-in."""
+    live = f"import sys\nsys.argv[1:1] = ['-m', 'edgex']\n{stand_in.read_text()}"
+    return lambda folder: write_wheelhouse(folder, live)
 
 
 PATIENT = Health(start_s=20, window_s=0.5, max_age_ms=1500, watchdog_s=10)

@@ -1,16 +1,12 @@
 """What a bundle holds, that the same inputs give the same bytes, and that a board installs it without a network."""
 
-import base64
 import ensurepip
-import hashlib
 import json
 import shutil
 import subprocess
 import sys
-import zipfile
 from collections.abc import Callable
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,12 +17,12 @@ from edgex.cli.bundle import command
 from edgex_devices.agent.archive import check_folder
 from edgex_devices.agent.config import CONFIG, AppConfig
 from edgex_devices.agent.manifest import MANIFEST, Manifest
+from edgex_devices.agent_zip import agent_zip
 from edgex_devices.bundle import BundleOptions, make_bundle, seal
 from edgex_devices.keys import SigningKey
 from edgex_devices.own_wheel import write_own_wheel
 from edgex_devices.profile import Profile, load_profile
-from edgex_devices.transport import agent_zip
-from edgex_devices.wheelhouse import Target, lock_text
+from edgex_devices.wheelhouse import Target
 from edgex_runtime.errors import BadInputError, BundleError
 
 if TYPE_CHECKING:
@@ -37,6 +33,7 @@ def test_holds_all_that_a_board_needs(make: "Bundler", model: Path, signers: Pat
     folder = make("a")
     manifest = check_folder(folder, signers)
     assert [file.path for file in manifest.files] == [
+        "agent.pyz",
         "config.json",
         "model/light.onnx",
         "proof.json",
@@ -83,6 +80,22 @@ def test_says_which_engines_a_board_has_wheels_for(
     assert not list(tmp_path.iterdir()), "something was left"
 
 
+def test_a_name_that_no_bundle_holds_is_refused_before_wheels_are_fetched(
+    model: Path, profile: Profile, key: SigningKey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fetched(*_: object, **__: object) -> None:
+        raise AssertionError("wheels were fetched")
+
+    monkeypatch.setattr("edgex_devices.wheelhouse.resolve", fetched)
+    spaced = Path(shutil.copy(model, tmp_path / "my model.onnx"))
+    with pytest.raises(BundleError, match=r"got 'model/my model.onnx': rename the file"):
+        make_bundle(BundleOptions(model=spaced, profile=profile), key, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    spec = tmp_path / "my spec.toml"
+    with pytest.raises(BundleError, match=r"my spec\.toml"):
+        make_bundle(BundleOptions(model=model, profile=profile, spec=spec), key, tmp_path / "out")
+
+
 def test_the_command_makes_the_folder_and_the_archive(
     model: Path, board_python: Path, key: SigningKey, tmp_path: Path
 ) -> None:
@@ -123,51 +136,6 @@ def test_the_agent_needs_nothing_but_python(tmp_path: Path) -> None:
         [sys.executable, "-I", "-S", path, "exec", tmp_path], capture_output=True, text=True, check=False
     )
     assert "nothing was deployed here yet" in done.stderr
-
-
-def write_wheel(folder: Path, name: str, files: dict[str, str]) -> Path:
-    """A small real wheel."""
-    folder.mkdir(parents=True, exist_ok=True)
-    release = version("edgex")
-    info = f"{name}-{release}.dist-info"
-    texts = {
-        **files,
-        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {release}\n",
-        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-    }
-    rows = [
-        f"{path},sha256={base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).decode().rstrip('=')},{len(text)}"
-        for path, text in texts.items()
-    ]
-    path = folder / f"{name}-{release}-py3-none-any.whl"
-    with zipfile.ZipFile(path, "w") as wheel:
-        for member, text in texts.items():
-            wheel.writestr(zipfile.ZipInfo(member, (1980, 1, 1, 0, 0, 0)), text)
-        wheel.writestr(f"{info}/RECORD", "\n".join([*rows, f"{info}/RECORD,,", ""]))
-    return path
-
-
-@pytest.fixture(scope="session")
-def with_wheels(stand_in: Path) -> Callable[[Path], None]:
-    """Gives a bundle a small wheelhouse: Python's own pip, and a wheel in which edgex is the stand-in."""
-    live = f"import sys\nsys.argv[1:1] = ['-m', 'edgex']\n{stand_in.read_text()}"
-    return lambda folder: write_wheelhouse(folder, live)
-
-
-def write_wheelhouse(folder: Path, live: str) -> None:
-    proof = "print('{\"same\": true}')\n"
-    write_wheel(
-        folder / "wheelhouse",
-        "edgex",
-        {"edgex/__main__.py": live, "edgex_devices/__init__.py": "", "edgex_devices/proof.py": proof},
-    )
-    (folder / "requirements.txt").write_text(lock_text(folder / "wheelhouse"))
-    (folder / "installer").mkdir()
-    bundled = Path(ensurepip.__file__).parent / "_bundled"
-    shutil.copy(next(bundled.glob("pip-*.whl")), folder / "installer")
-    config = AppConfig.from_json((folder / CONFIG).read_bytes())
-    python = ".".join(map(str, sys.version_info[:2]))
-    (folder / CONFIG).write_bytes(replace(config, environment="wheelhouse", python=python).to_json())
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -21,10 +22,11 @@ from edgex_devices.agent.config import Health
 from edgex_devices.agent.manifest import MANIFEST, Manifest
 from edgex_devices.agent.wire import Request
 from edgex_devices.bundle import BundleOptions, make_bundle
-from edgex_devices.deploy import DeployOptions, HostResult, ask, deploy
+from edgex_devices.deploy import DeployOptions, HostResult, ask, ask_each, deploy
 from edgex_devices.keys import SigningKey
 from edgex_devices.profile import load_profile
-from edgex_devices.transport import Board, Ssh
+from edgex_devices.ssh import Ssh
+from edgex_devices.transport import Board
 
 if TYPE_CHECKING:
     pass
@@ -33,12 +35,16 @@ pytestmark = pytest.mark.board
 
 ARCH = os.environ.get("EDGEX_BOARD_ARCH", "amd64")
 PROFILE = {"amd64": "x86-64:bookworm", "arm64": "generic-arm64:bookworm"}[ARCH]
-PACKAGES = "python3,openssh-server,sudo,systemd,systemd-sysv,dbus,udev,iproute2,procps,libgomp1"
+PACKAGES = (
+    "python3,openssh-server,sudo,systemd,systemd-sysv,dbus,dbus-user-session,libpam-systemd,udev,iproute2,procps,"
+    "libgomp1"
+)
 # An emulated processor computes some hundred times slower.
 PATIENCE = {"amd64": 1, "arm64": 10}[ARCH]
 HEALTH = Health(start_s=60 * PATIENCE, window_s=3, max_age_ms=2000 * PATIENCE, watchdog_s=6 * PATIENCE)
 SOURCE = f"test://shapes?size=64x48&fps={10 if ARCH == 'amd64' else 1}"
 UNIT = "edgex-light.service"
+USER = "ada"
 
 
 class Debian:
@@ -55,8 +61,8 @@ class Debian:
             (root / f"etc/systemd/system/{UNIT}.d").mkdir()
             (root / f"etc/systemd/system/{UNIT}.d/emulator.conf").write_text("[Service]\nPrivateNetwork=no\n")
         self.config.write_text(
-            f"Host debian\n HostName 127.0.0.1\n Port {port}\n User root\n IdentityFile {folder}/id\n"
-            " StrictHostKeyChecking no\n UserKnownHostsFile /dev/null\n LogLevel ERROR\n"
+            f"Host {USER}\n User {USER}\nHost *\n HostName 127.0.0.1\n Port {port}\n User root\n"
+            f" IdentityFile {folder}/id\n StrictHostKeyChecking no\n UserKnownHostsFile /dev/null\n LogLevel ERROR\n"
         )
         self._log = folder / "boot.log"
         self._process: subprocess.Popen[bytes] | None = None
@@ -99,9 +105,8 @@ def debian(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Debian]:
     missing = [name for name in ("mmdebstrap", "systemd-nspawn", "zstd") if shutil.which(name) is None]
     if os.geteuid() != 0 or missing:
         pytest.skip(f"wants root, and apt install mmdebstrap systemd-container zstd (missing: {missing})")
-    cache = (
-        Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgex-tests" / f"bookworm-{ARCH}.tar.zst"
-    )
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    cache = home / "edgex-tests" / f"bookworm-{ARCH}-{zlib.crc32(PACKAGES.encode()):08x}.tar.zst"
     if not cache.exists():
         cache.parent.mkdir(parents=True, exist_ok=True)
         options = [f"--arch={ARCH}", "--variant=minbase", f"--include={PACKAGES}"]
@@ -214,7 +219,8 @@ def test_predictions_that_differ_are_refused(deploys: Deploys, served: str, lie:
 def test_a_second_deploy_changes_nothing(debian: Debian, deploys: Deploys, served: str) -> None:
     result = deploys(deploys.folder_of("first"))
     assert (result.outcome, result.serving) == ("unchanged", served)
-    assert result.seconds <= 3 * PATIENCE
+    # What else this machine does is not the deploy's: on a quiet one 3 s are the limit.
+    assert result.seconds <= 3 * PATIENCE * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 @pytest.mark.parametrize("step", ["before-the-switch", "link-switched", "service-started", "frames-flow"])
@@ -230,3 +236,77 @@ def test_boots_into_the_old_release_after_a_power_cut(step: str, debian: Debian,
     status = ask(deploys.board, request, deploys.options, lambda *_: None)
     assert isinstance(status, dict)
     assert (status["serving"], status["current"], status["active"]) == (served, served, True)
+
+
+@pytest.fixture(scope="module")
+def user(debian: Debian) -> Board:
+    """Somebody on the board who is not root, and may not sudo."""
+    debian(f"useradd --create-home --shell /bin/bash --password '*' {USER}")
+    debian(f"install -d -o {USER} -m 700 /home/{USER}/.ssh")
+    debian(f"install -o {USER} -m 600 /root/.ssh/authorized_keys /home/{USER}/.ssh/authorized_keys")
+    return Board(name=USER, service="systemd-user")
+
+
+def test_a_users_systemd_that_does_not_run_is_named_with_what_starts_it(
+    debian: Debian, deploys: Deploys, served: str, user: Board
+) -> None:
+    """Without a session and without lingering there is no manager to hand a unit to."""
+    result = deploys_as(deploys, user, "first")
+    assert (result.outcome, result.serving) == ("refused", None)
+    assert f"sudo loginctl enable-linger {USER}" in result.why
+
+
+def test_a_users_systemd_runs_it_without_root_and_again_after_a_boot(
+    debian: Debian, deploys: Deploys, served: str, user: Board, lie: Callable[[Path], None]
+) -> None:
+    debian(f"loginctl enable-linger {USER}")
+    request = Request(action="status", app="light")
+    result = deploys_as(deploys, user, "first")
+    assert result.outcome == "deployed", result.why
+    assert result.figures["frames"] > 0
+    deploys.make("another-lie", change=lie)
+    refused = deploys_as(deploys, user, "another-lie")
+    assert (refused.outcome, refused.serving) == ("refused", served)
+    assert deploys_as(deploys, user, "first").outcome == "unchanged"
+    pid = debian(f"pgrep -u {USER} -f edgex.live").stdout.split()[0]
+    assert debian(f"ps -o user= -p {pid}").stdout.strip() == USER
+    assert debian(f"test -w /home/{USER}/.local/share/edgex/light", check=False).returncode == 0
+    debian.cut()
+    debian.boot()
+    until = time.monotonic() + 60 * PATIENCE
+    status: Any = {}
+    while not (status.get("active") and (status.get("health") or {}).get("frames")):
+        assert time.monotonic() < until, status
+        time.sleep(0.5)
+        answers = list(ask_each([user], request, deploys.options, lambda *_: None))
+        status = answers[0][1] if isinstance(answers[0][1], dict) else {}
+    assert status["serving"] == served
+
+
+def deploys_as(deploys: Deploys, board: Board, name: str) -> HostResult:
+    before, deploys.board = deploys.board, board
+    try:
+        return deploys(deploys.folder_of(name))
+    finally:
+        deploys.board = before
+
+
+def test_what_the_release_takes_is_measured_and_the_unit_runs_again(
+    debian: Debian, deploys: Deploys, served: str
+) -> None:
+    pid = debian.show("MainPID")
+    request = Request(action="bench", app="light", rounds=2, seconds=0.2, width=64, height=48)
+    answer = ask(deploys.board, request, deploys.options, lambda *_: None)
+    assert isinstance(answer, dict), answer
+    assert (answer["outcome"], answer["release"], answer["why"]) == ("benched", served, "")
+    assert len(answer["samples"]) == 2
+    assert debian.show("ActiveState") == "active"
+    assert debian.show("UnitFileState") == "enabled"
+    assert debian.show("MainPID") not in (pid, "0")
+    again = debian.show("MainPID")
+    killed = ask(deploys.board, replace(request, die_at="service-paused"), deploys.options, lambda *_: None)
+    assert isinstance(killed, HostResult)
+    until = time.monotonic() + 60 * PATIENCE
+    while debian.show("ActiveState") != "active" or debian.show("MainPID") in (again, "0"):
+        assert time.monotonic() < until
+        time.sleep(0.5)

@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from edgex.cli.deploy import command, exit_code
+from edgex.cli.deploy_answers import Answers
 from edgex_devices.deploy import HostResult
 from edgex_devices.inventory import read_inventory
 from edgex_devices.keys import SigningKey
@@ -112,7 +113,7 @@ def test_each_board_has_its_row_and_the_well_ones_are_done(
     assert rows["board-slow"]["seconds"] >= SLOW_S
     assert seconds < max(times) + 2, "the wall time is the slowest board's, not the sum"
     table = CliRunner().invoke(command, arguments(fleet, bundle, key), standalone_mode=False)
-    lines = {line.split()[0]: line for line in table.stdout.splitlines() if line.strip().startswith("board-")}
+    lines = {line.split()[0]: line for line in table.stdout.splitlines() if line.startswith("  board-")}
     assert "unchanged" in lines["board-1"]
     assert "unreachable" in lines["board-dead"]
 
@@ -177,3 +178,11 @@ def test_after_ctrl_c_no_link_is_taken_up_again_and_no_other_board_is_touched(
     os.killpg(deploying.pid, signal.SIGINT)
     assert deploying.wait(15) == 130
     assert calls.read_text().count("board-") == 1
+
+
+def test_lines_of_several_boards_logs_say_whose_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    answer = {"outcome": "logs", "text": "one\ntwo\n"}
+    Answers(as_json=False, several=True).take("board-1", answer)
+    assert capsys.readouterr().out == "board-1: one\nboard-1: two\n"
+    Answers(as_json=False, several=False).take("board-1", answer)
+    assert capsys.readouterr().out == "one\ntwo\n"

@@ -11,7 +11,7 @@ import pytest
 from edgex_devices.agent.config import CONFIG, AppConfig
 from edgex_devices.agent.health import read_health
 from edgex_devices.agent.store import INSTALLED, Store
-from edgex_devices.transport import agent_zip
+from edgex_devices.agent_zip import agent_zip
 
 GOOD = {"pid": 1, "started_ns": 2, "at_ns": 3, "frames": 4, "state": "LIVE", "age_ms": 5.0, "label": None}
 
@@ -29,7 +29,7 @@ def installed(root: Path) -> Store:
     store.switch("r1", lambda _: None)
     (root / "service").write_text("process")
     (root / "run").mkdir()
-    (root / "agent.pyz").write_bytes(agent_zip())
+    (release / "agent.pyz").write_bytes(agent_zip())
     return store
 
 

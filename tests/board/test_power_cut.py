@@ -12,12 +12,12 @@ from edgex_devices.agent.config import Health
 from edgex_devices.agent.main import main
 from edgex_devices.agent.manifest import MANIFEST, Manifest
 from edgex_devices.deploy import DeployOptions
-from edgex_devices.transport import Ssh
+from edgex_devices.ssh import Ssh
 
 if TYPE_CHECKING:
     from tests.board.conftest import BoardFolder, Bundler, Deployer
 
-QUICK = Health(start_s=5, window_s=0.1, max_age_ms=500, watchdog_s=10)
+QUICK = Health(start_s=20, window_s=0.1, max_age_ms=1500, watchdog_s=10)
 # In the order in which a deploy comes to them; `test_these_are_all_steps` holds the list to a real one.
 FORWARD = [
     "locked",

@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from edgex_devices.agent.service import UserSystemd
+from edgex_devices.agent.store import Store
 from edgex_devices.unit import UnitOptions, journald_conf, needs_network, system_unit, user_unit
+from edgex_runtime.errors import DeployError
 
 # What `systemd-analyze security` may say at most, of 10 (systemd 252 says 0.9, 1.8 and 0.9).
 MAX_EXPOSURE = {"camera": 1.0, "stream": 1.9, "gpu": 1.0}
@@ -95,3 +98,19 @@ def test_a_network_is_open_only_where_one_is_needed(uris: tuple[str, ...], wante
     assert needs_network(uris) is wanted
     unit = system_unit(options(network=needs_network(uris), gpu=False))
     assert ("PrivateNetwork=yes" in unit) is not wanted
+
+
+def test_a_users_systemd_that_does_not_run_is_named_with_what_starts_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    with pytest.raises(DeployError, match=r"none runs in .*: sudo loginctl enable-linger"):
+        UserSystemd(Store(tmp_path / "app"), "light").is_active()
+
+
+def test_nothing_is_started_again_and_again_without_a_release() -> None:
+    """What a boot calls stands in the release: without one the unit is not tried."""
+    unit = system_unit(options(network=False, gpu=False))
+    assert "ConditionPathExists=/opt/edgex/light/current" in unit.splitlines()
+    assert "/opt/edgex/light/current/agent.pyz exec /opt/edgex/light" in unit
+    assert "ConditionPathExists=%h/.local/share/edgex/light/current" in user_unit(options(network=False, gpu=False))

@@ -10,14 +10,15 @@ from click.testing import CliRunner, Result
 
 import edgex_devices
 from edgex.cli.main import edgex
-from edgex_devices import tune as tune_module
+from edgex_devices import rounds as rounds_module
 from edgex_devices import tuned as tuned_module
 from edgex_devices.advice import advise
 from edgex_devices.candidate import Candidate, candidates, unproved
 from edgex_devices.facts import Facts
 from edgex_devices.limits import Limits
 from edgex_devices.measure import Answer, Sample, Task
-from edgex_devices.tune import TuneConfig, choose, judge, run_apart, summarise, tune
+from edgex_devices.rounds import run_apart
+from edgex_devices.tune import TuneConfig, choose, judge, summarise, tune
 from edgex_devices.tuned import Figures, Row, load_tuned, tuned_folder
 from edgex_runtime.engines.engine import EngineOptions
 from edgex_runtime.errors import BadInputError, MissingExtraError, ModelFileError
@@ -72,6 +73,21 @@ def row(
     )
     candidate = Candidate(**{"model": "m.onnx", "engine": "onnxruntime", "threads": 2, **changes})  # type: ignore[arg-type]
     return Row(candidate=candidate, precision="int8", figures=figures, why_not=why_not)
+
+
+def planted_sample(*frames: float, mb: float = 90.0, model: str = "m.onnx", engine: str = "onnxruntime") -> Sample:
+    return Sample(
+        candidate=Candidate(model=model, engine=engine),
+        frame_ms=frames,
+        inference_ms=(frames[0],) * len(frames),
+        cpu_ms=frames[0],
+        resident_mb=mb,
+        peak_mb=mb,
+        start_s=1,
+        celsius=(None, None),
+        ran_on="cpu",
+        engine_version="1",
+    )
 
 
 def test_measures_every_way_keeps_the_fastest_and_finds_it_again(onnx: Path, tflite: Path) -> None:
@@ -188,10 +204,9 @@ def test_rounds_go_forth_and_back(onnx: Path, monkeypatch: pytest.MonkeyPatch) -
 
     def planted(task: Task) -> Answer:
         turns.append(task.candidate.engine)
-        sample = Sample(frame_ms=(10.0,), inference_ms=9.0, peak_mb=90, start_s=1, ran_on="cpu", engine_version="1")
-        return Answer(sample=sample)
+        return Answer(sample=planted_sample(10.0))
 
-    monkeypatch.setattr(tune_module, "run_apart", planted)
+    monkeypatch.setattr(rounds_module, "run_apart", planted)
     tune(replace(FAST, models=(onnx,), rounds=3))
     assert turns == ["onnxruntime", "openvino", "openvino", "onnxruntime", "onnxruntime", "openvino"]
 
@@ -204,13 +219,9 @@ def test_what_is_far_behind_after_one_round_is_measured_no_more(onnx: Path, monk
         engine = task.candidate.engine
         turns.append(engine)
         base = 30.0 if engine == "openvino" else 10.0 * turns.count(engine) ** 3
-        return Answer(
-            sample=Sample(
-                frame_ms=(base, base + 1), inference_ms=base, peak_mb=90, start_s=1, ran_on="cpu", engine_version="1"
-            )
-        )
+        return Answer(sample=planted_sample(base, base + 1))
 
-    monkeypatch.setattr(tune_module, "run_apart", planted)
+    monkeypatch.setattr(rounds_module, "run_apart", planted)
     tuning = tune(replace(FAST, models=(onnx,), rounds=3))
     assert turns == ["onnxruntime", "openvino", "onnxruntime", "onnxruntime"]
     assert tuning.choice is not None
@@ -231,10 +242,7 @@ def test_min_fps_is_held_against_the_median_and_latency_against_the_95th() -> No
 
 
 def test_rounds_become_medians_spread_and_percentile() -> None:
-    def sample(*frames: float, mb: float = 90.0) -> Sample:
-        return Sample(frame_ms=frames, inference_ms=frames[0], peak_mb=mb, start_s=1, ran_on="cpu", engine_version="1")
-
-    figures = summarise([sample(1, 2, 3), sample(4, 5, 6, mb=95.0), sample(7, 8, 9)])
+    figures = summarise([planted_sample(1, 2, 3), planted_sample(4, 5, 6, mb=95.0), planted_sample(7, 8, 9)])
     assert (figures.frame_ms, figures.spread_ms, figures.peak_mb) == (5, 6, 95)
     assert (figures.rounds, figures.frames) == (3, 9)
     assert figures.p95_ms == pytest.approx(8.6)

@@ -55,7 +55,7 @@ def unpack(archive: Path, folder: Path, signers: Path) -> Manifest:
     with archive.open("rb") as stream:
         text = _read_small(stream, MANIFEST, MAX_MANIFEST_BYTES)
         signature = _read_small(stream, SIGNATURE, MAX_SIGNATURE_BYTES)
-        verify(text, signature, signers)
+        verify(text, signature, signers.read_bytes())
         manifest = Manifest.from_json(text)
         folder.mkdir(parents=True)
         try:
@@ -78,7 +78,7 @@ def check_folder(folder: Path, signers: Path) -> Manifest:
         text, signature = (folder / MANIFEST).read_bytes(), (folder / SIGNATURE).read_bytes()
     except OSError as error:
         raise BundleError(f"{folder}: want a bundle with {MANIFEST} and {SIGNATURE}: {error}") from error
-    verify(text, signature, signers)
+    verify(text, signature, signers.read_bytes())
     manifest = Manifest.from_json(text)
     wanted = {MANIFEST, SIGNATURE, *(file.path for file in manifest.files)}
     found = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()}

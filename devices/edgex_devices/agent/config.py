@@ -8,6 +8,7 @@ from edgex_runtime.errors import BundleError
 
 SCHEMA_VERSION = 1
 CONFIG = "config.json"
+AGENT = "agent.pyz"
 PROOF = "proof.json"
 REQUIREMENTS = "requirements.txt"
 WHEELHOUSE = "wheelhouse"

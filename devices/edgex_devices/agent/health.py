@@ -58,7 +58,7 @@ def watch(
     Raises:
         DeployError: If it falls short; it says in what.
     """
-    first = _await_first(file, health, since_ns, is_active)
+    first = await_first(file, health, since_ns, is_active)
     end = time.monotonic() + health.window_s
     oldest, last = 0.0, first
     # However short the window is, frames have to be seen in it; a silence ends the wait, too.
@@ -73,6 +73,28 @@ def watch(
     return Figures(
         frames=last["frames"] - first["frames"], seconds=seconds, max_age_ms=oldest, label=last["label"] or ""
     )
+
+
+def await_first(file: Path, health: Health, since_ns: int, is_active: Callable[[], bool]) -> dict[str, Any]:
+    """Wait for a release's first frame.
+
+    Args:
+        file: What its watchdog writes.
+        health: Says how long.
+        since_ns: When it was started (CLOCK_MONOTONIC).
+        is_active: Whether the service runs.
+
+    Raises:
+        DeployError: If there is none in time.
+    """
+    until = time.monotonic() + health.start_s
+    while time.monotonic() < until:
+        record = read_health(file)
+        if record is not None and record["started_ns"] >= since_ns and record["frames"] > 0:
+            return record
+        time.sleep(_POLL_S)
+    what = "it runs" if is_active() else "it does not run"
+    raise DeployError(f"no frame was classified within {health.start_s:g} s of the start ({what}): edgex deploy logs")
 
 
 def read_health(file: Path) -> dict[str, Any] | None:
@@ -93,17 +115,6 @@ def read_health(file: Path) -> dict[str, Any] | None:
 def raised_alarms(alarms: tuple[Alarm, ...]) -> list[str]:
     """The alarms that are raised now; one that cannot be read is none."""
     return [alarm.file or alarm.command for alarm in alarms if any(number & _NOW_BITS for number in _numbers(alarm))]
-
-
-def _await_first(file: Path, health: Health, since_ns: int, is_active: Callable[[], bool]) -> dict[str, Any]:
-    until = time.monotonic() + health.start_s
-    while time.monotonic() < until:
-        record = read_health(file)
-        if record is not None and record["started_ns"] >= since_ns and record["frames"] > 0:
-            return record
-        time.sleep(_POLL_S)
-    what = "it runs" if is_active() else "it does not run"
-    raise DeployError(f"no frame was classified within {health.start_s:g} s of the start ({what}): edgex deploy logs")
 
 
 def _check(record: dict[str, Any], first: dict[str, Any], health: Health, is_active: Callable[[], bool]) -> None:

@@ -1,6 +1,8 @@
 """The environment that a release runs in, made offline from the bundle's own wheels, and the release's proof in it."""
 
+import errno
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -10,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 from edgex_devices.agent.config import INSTALLER, REQUIREMENTS, WHEELHOUSE, AppConfig
+from edgex_devices.agent.integrity import environment_damage, list_environment
 from edgex_devices.agent.store import COMPLETE, INSTALLED, Reach, Store, sync
 from edgex_runtime.atomic import atomic_write
 from edgex_runtime.errors import ContractMismatchError, DeployError
@@ -73,22 +76,7 @@ def prove(store: Store, release: Path, config: AppConfig, env: str, *, as_nobody
     command = [*interpreter(store, config, env), "-m", "edgex_devices.proof", str(release)]
     # A cache of its own: no verdict from an earlier start stands in for the test.
     with tempfile.TemporaryDirectory(prefix="edgex-proof-") as cache:
-        if as_nobody:
-            shutil.chown(cache, _NOBODY)
-        try:
-            done = subprocess.run(
-                command,
-                cwd="/",
-                env=clean_environment({"EDGEX_CACHE_DIR": cache, "HOME": cache}),
-                capture_output=True,
-                text=True,
-                timeout=_PROOF_S,
-                check=False,
-                user=_NOBODY if as_nobody else None,
-                extra_groups=[] if as_nobody else None,
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise DeployError(f"the model could not be tried on the board: {error}") from error
+        done = run_as_app(command, cache, timeout_s=_PROOF_S, as_nobody=as_nobody)
     try:
         verdict: dict[str, object] = json.loads(done.stdout)
     except ValueError:
@@ -96,6 +84,40 @@ def prove(store: Store, release: Path, config: AppConfig, env: str, *, as_nobody
     if verdict["same"] is not True:
         raise ContractMismatchError(f"the predictions differ: {verdict['why']}", field="predictions")
     return verdict
+
+
+def run_as_app(
+    command: list[str], cache: str, *, text: str = "", timeout_s: float, as_nobody: bool
+) -> "subprocess.CompletedProcess[str]":
+    """Run a release's program as its service would, as far as rights and environment go.
+
+    Args:
+        command: Begins with `interpreter`.
+        cache: A folder that it may write to.
+        text: For its standard input.
+        timeout_s: For all of it.
+        as_nobody: Whether it runs without this process's rights.
+
+    Raises:
+        DeployError: If it cannot be run, or does not end in time.
+    """
+    if as_nobody:
+        shutil.chown(cache, _NOBODY)
+    try:
+        return subprocess.run(
+            command,
+            cwd="/",
+            env=clean_environment({"EDGEX_CACHE_DIR": cache, "HOME": cache}),
+            input=text,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+            user=_NOBODY if as_nobody else None,
+            extra_groups=[] if as_nobody else None,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise DeployError(f"the model could not be tried on the board: {error}") from error
 
 
 def clean_environment(extra: dict[str, str]) -> dict[str, str]:
@@ -113,7 +135,7 @@ def _environment(store: Store, release: Path, config: AppConfig, reach: Reach) -
     python = _find_python(config.python)
     lock = (release / REQUIREMENTS).read_bytes()
     key = hashlib.sha256(lock + python.encode()).hexdigest()[:16]
-    folder = store.envs / key
+    folder = _place(store, key)
     if not (folder / COMPLETE).is_file():
         shutil.rmtree(folder, ignore_errors=True)
         try:
@@ -122,7 +144,16 @@ def _environment(store: Store, release: Path, config: AppConfig, reach: Reach) -
             # Most often the disk is full: the app that runs there needs the room, and nobody half an environment.
             shutil.rmtree(folder, ignore_errors=True)
             raise
-    return key
+    return folder.name
+
+
+def _place(store: Store, key: str) -> Path:
+    """The whole environment of that key, or where one is to be made: never in the place of one that is in use."""
+    for number in itertools.count():
+        folder = store.envs / (f"{key}-{number}" if number else key)
+        if not (folder / COMPLETE).is_file() or not environment_damage(folder):
+            return folder
+    raise AssertionError("there is always another number")
 
 
 def _make_environment(folder: Path, release: Path, python: str, reach: Reach) -> None:
@@ -138,8 +169,9 @@ def _make_environment(folder: Path, release: Path, python: str, reach: Reach) ->
     reach("environment-installed")
     # Thousands of files: one call for the whole disk is faster than one each.
     os.sync()
-    with atomic_write(folder / COMPLETE):
-        pass
+    listed = list_environment(folder)
+    with atomic_write(folder / COMPLETE) as file:
+        file.write(listed.encode())
     reach("environment-complete")
 
 
@@ -170,7 +202,10 @@ def _run(command: list[str]) -> None:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise DeployError(f"the environment cannot be made: {error}") from error
     if done.returncode:
-        raise DeployError(f"the environment cannot be made: {_last(done.stderr or done.stdout)}")
+        said = done.stderr or done.stdout
+        if os.strerror(errno.ENOSPC) in said:
+            raise OSError(errno.ENOSPC, "while the environment was made")
+        raise DeployError(f"the environment cannot be made: {_last(said)}")
 
 
 def _last(text: str) -> str:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from edgex_devices.agent.config import CONFIG, AppConfig
@@ -44,7 +45,10 @@ def supervise(store: Store, run_folder: Path) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda received, _: stopping.append(received))
     run_folder.mkdir(exist_ok=True)
-    (run_folder / "pid").write_text(str(os.getpid()), encoding="ascii")
+    pid_file, pid = run_folder / "pid", str(os.getpid())
+    # Whoever started it wrote it already: a full disk would only take away what is there.
+    if not pid_file.is_file() or pid_file.read_text(encoding="ascii") != pid:
+        pid_file.write_text(pid, encoding="ascii")
     while not stopping:
         command, config = _command(store, run_folder)
         _pause(_backoff_s(run_folder), stopping)
@@ -119,7 +123,9 @@ def _backoff_s(run_folder: Path) -> float:
     # It ran for a while: whatever it is now, it is something new.
     if not last_s or now_s - last_s > 2 * MAX_BACKOFF_S:
         count, wait_s = 0, 0.0
-    file.write_text(json.dumps([now_s + wait_s, count + 1]), encoding="ascii")
+    # On a full disk it waits for nothing, and runs.
+    with suppress(OSError):
+        file.write_text(json.dumps([now_s + wait_s, count + 1]), encoding="ascii")
     return wait_s
 
 

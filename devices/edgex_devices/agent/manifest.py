@@ -32,10 +32,7 @@ class BundledFile:
     sha256: str
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.path, str) and _PATH.fullmatch(self.path) and len(self.path) <= _MAX_PATH):
-            raise BundleError(
-                f"bundle: want names of ASCII letters, digits and ._+!- in folders below it, got {self.path!r}"
-            )
+        check_path(self.path)
         if not (isinstance(self.size, int) and 0 <= self.size <= MAX_TOTAL_BYTES) or isinstance(self.size, bool):
             raise BundleError(f"bundle: {self.path}: want a size of 0 to {MAX_TOTAL_BYTES} bytes, got {self.size!r}")
         if not (isinstance(self.sha256, str) and _SHA256.fullmatch(self.sha256)):
@@ -115,6 +112,18 @@ class Manifest:
         if manifest.to_json() != text:
             raise BundleError("bundle: its manifest is not written as edgex writes it: make the bundle again")
         return manifest
+
+
+def check_path(path: object) -> None:
+    """Hold a file's name to what a bundle may hold.
+
+    Raises:
+        BundleError: If it may not.
+    """
+    if not (isinstance(path, str) and _PATH.fullmatch(path) and len(path) <= _MAX_PATH):
+        raise BundleError(
+            f"bundle: want names of ASCII letters, digits and ._+!- in folders below it, got {path!r}: rename the file"
+        )
 
 
 def check_app(app: object) -> None:

@@ -7,14 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from edgex_devices.agent.archive import digest
+from edgex_devices.agent.integrity import sha256
 from edgex_devices.agent.manifest import BundledFile, Manifest
 from edgex_devices.agent.store import Reach, Store, sync
+from edgex_runtime.atomic import atomic_write
 from edgex_runtime.errors import BundleError, DeployError
 
 _CHUNK = 1 << 18
-# Wheels are zips: what pip unpacks from them is about three times as large (measured: 79 MB of wheels, 236 MB).
-_UNPACKED = 3
-_MARGIN_BYTES = 16 << 20
 Read = Callable[[int], bytes]
 
 
@@ -22,22 +21,6 @@ def missing(store: Store, manifest: Manifest) -> list[tuple[BundledFile, int]]:
     """Files that have to come, each with how much of it is here; damaged ones count as absent."""
     wanted = {file.sha256: file for file in manifest.files}
     return [(file, _part_size(store, file)) for file in wanted.values() if not _is_here(store, file)]
-
-
-def check_room(store: Store, manifest: Manifest, needed: list[tuple[BundledFile, int]]) -> None:
-    """Refuse before the copy what would not fit.
-
-    Raises:
-        DeployError: With what is wanted and what is free.
-    """
-    copy = sum(file.size - here for file, here in needed)
-    wheels = sum(file.size for file, _ in needed if file.path.endswith(".whl"))
-    wanted, free = copy + _UNPACKED * wheels + _MARGIN_BYTES, shutil.disk_usage(store.root).free
-    if free < wanted:
-        raise DeployError(
-            f"the disk is too full: want {wanted / 1e6:.0f} MB free in {store.root}, there are {free / 1e6:.0f}: "
-            "remove something there"
-        )
 
 
 def receive(store: Store, file: BundledFile, here: int, read: Read, reach: Reach) -> None:
@@ -56,6 +39,7 @@ def receive(store: Store, file: BundledFile, here: int, read: Read, reach: Reach
     """
     part = store.blobs / f"{file.sha256}.part"
     with part.open("ab") as output:
+        output.truncate(here)
         left = file.size - here
         while left:
             chunk = read(min(left, _CHUNK))
@@ -90,14 +74,30 @@ def lay_out(store: Store, manifest: Manifest, signature: bytes, names: tuple[str
     return folder
 
 
+def mend(store: Store, manifest: Manifest, signature: bytes, names: tuple[str, str], reach: Reach) -> None:
+    """Put what came in the place of what is not right any more in a release that is installed, perhaps served.
+
+    Each file goes by one rename: at no moment is the release worse than before.
+    """
+    folder = store.release(manifest.release)
+    for file in manifest.files:
+        target = folder / file.path
+        if sha256(target) == file.sha256:
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        new = target.with_name(f".{target.name}.new")
+        new.unlink(missing_ok=True)
+        _link(store.blobs / file.sha256, new)
+        new.replace(target)
+    for name, data in zip(names, (manifest.to_json(), signature), strict=True):
+        with atomic_write(folder / name) as output:
+            output.write(data)
+    reach("files-mended")
+
+
 def _is_here(store: Store, file: BundledFile) -> bool:
     blob = store.blobs / file.sha256
-    if not blob.is_file():
-        return False
-    if digest(blob) == (file.size, file.sha256):
-        return True
-    blob.unlink()
-    return False
+    return sha256(blob) == file.sha256
 
 
 def _part_size(store: Store, file: BundledFile) -> int:
@@ -105,10 +105,7 @@ def _part_size(store: Store, file: BundledFile) -> int:
     if not part.is_file():
         return 0
     size = part.stat().st_size
-    if size < file.size:
-        return size
-    part.unlink()
-    return 0
+    return size if size < file.size else 0
 
 
 def _link(source: Path, target: Path) -> None:

@@ -1,6 +1,7 @@
 """The seam to whatever keeps an app running on the board: systemd, a user's systemd, or the agent itself."""
 
 import os
+import pwd
 import shutil
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
+from edgex_devices.agent.config import AGENT
 from edgex_devices.agent.store import Store
 from edgex_runtime.atomic import atomic_write
 from edgex_runtime.errors import BadInputError, DeployError
@@ -27,8 +29,8 @@ class Service(Protocol):
         """Run the release that `current` names, with its unit; what ran before is ended."""
         ...
 
-    def stop(self) -> None:
-        """End it, and let it not begin again by itself."""
+    def stop(self, *, until_boot: bool = False) -> None:
+        """End it, and let it not begin again by itself, or not before the next boot."""
         ...
 
     def is_active(self) -> bool:
@@ -69,9 +71,9 @@ class Systemd:
         if changed:
             self._systemctl("daemon-reload")
 
-    def stop(self) -> None:
-        """End it, and let it not begin at the next boot."""
-        self._systemctl("disable", "--now", self._unit)
+    def stop(self, *, until_boot: bool = False) -> None:
+        """End it, and let it not begin at the next boot, unless that is meant."""
+        self._systemctl(*(["stop"] if until_boot else ["disable", "--now"]), self._unit)
 
     def is_active(self) -> bool:
         """Whether it is active or starts."""
@@ -101,23 +103,35 @@ class UserSystemd(Systemd):
 
     def __init__(self, store: Store, app: str) -> None:
         super().__init__(store, app)
-        runtime = Path(os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}")
+        # Whoever comes by ssh has no session of their own where PAM is not asked: the manager's folder is known anyway.
+        self._runtime = Path(os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}")
         self._UNITS = Path.home() / ".config" / "systemd" / "user"
-        self.run_folder = runtime / f"edgex-{app}"
+        self.run_folder = self._runtime / f"edgex-{app}"
 
     def logs(self, lines: int) -> str:
-        """From the user's journal."""
-        return _command(["journalctl", "--user", "--unit", self._unit, "--no-pager", "--lines", str(lines)]).stdout
+        """From the user's journal; where there is none, what journalctl says of that."""
+        done = _command(["journalctl", "--user", "--unit", self._unit, "--no-pager", "--lines", str(lines)])
+        return done.stdout + done.stderr
 
     def _put_journal(self, release: Path) -> bool:
         return False
 
     def _systemctl(self, *words: str, is_optional: bool = False) -> "subprocess.CompletedProcess[str]":
-        return super()._systemctl("--user", *words, is_optional=is_optional)
+        if not (self._runtime / "systemd").is_dir():
+            name = pwd.getpwuid(os.getuid()).pw_name
+            raise DeployError(
+                f"want a systemd of the user {name}, none runs in {self._runtime}: sudo loginctl enable-linger {name}, "
+                "once: then it runs from each boot on"
+            )
+        environment = {"XDG_RUNTIME_DIR": str(self._runtime)}
+        done = _command(["systemctl", "--user", *words], environment)
+        if done.returncode and not is_optional:
+            raise DeployError(f"systemctl --user {' '.join(words)}: {done.stderr.strip()}")
+        return done
 
 
 class Process:
-    """Where there is no systemd: the agent's own supervisor (`agent.pyz run ROOT`), for an init or a container."""
+    """Where there is no systemd: the release's own agent supervises it (`current/agent.pyz run ROOT`)."""
 
     def __init__(self, store: Store, app: str) -> None:
         self._store = store
@@ -129,7 +143,7 @@ class Process:
         """Start the supervisor anew."""
         self.stop()
         self.run_folder.mkdir(exist_ok=True)
-        command = [sys.executable, "-I", str(self._store.agent), "run", str(self._store.root)]
+        command = [sys.executable, "-I", str(release / AGENT), "run", str(self._store.root)]
         with self._log.open("ab") as log:
             process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", start_new_session=True
@@ -138,8 +152,8 @@ class Process:
         with suppress(OSError):
             self._pid_file.write_text(str(process.pid), encoding="ascii")
 
-    def stop(self) -> None:
-        """End the supervisor and what it runs: asked first, killed after five seconds."""
+    def stop(self, *, until_boot: bool = False) -> None:
+        """End the supervisor and what it runs: asked first, killed after five seconds. What boots is not its matter."""
         pid = self._pid()
         if pid is None:
             return
@@ -163,14 +177,23 @@ class Process:
         return "".join(line + "\n" for line in text.splitlines()[-lines:])
 
     def _pid(self) -> int | None:
-        """The supervisor's process; None if it has ended, or the number is another's by now."""
+        """The supervisor's process; None if it has ended."""
         try:
             pid = int(self._pid_file.read_text(encoding="ascii"))
+        except (OSError, ValueError):
+            # The disk was full when it was started.
+            running = (int(path.name) for path in Path("/proc").glob("[0-9]*"))
+            return next(filter(self._is_ours, running), None)
+        return pid if self._is_ours(pid) else None
+
+    def _is_ours(self, pid: int) -> bool:
+        """Whether that number is the supervisor's, and not another's by now."""
+        try:
             words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
             state = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(") ")[2][:1]
-        except (OSError, ValueError):
-            return None
-        return pid if os.fsencode(self._store.root) in words and state != "Z" else None
+        except OSError:
+            return False
+        return words[-3:-1] == [b"run", os.fsencode(self._store.root)] and state != "Z"
 
 
 # What may be typed for --service → the class; each has the folder in memory that the app writes its health to.
@@ -191,7 +214,7 @@ def default_root(service: str, app: str) -> Path:
         raise BadInputError(f"service: want one of {', '.join(SERVICES)}, got {service!r}")
     if service == "systemd":
         return Path("/opt/edgex") / app
-    return Path.home() / ".local" / "share" / "edgex" / app
+    return Path.home() / ".local" / "share" / ("edgex" if service == "systemd-user" else "edgex-process") / app
 
 
 def _replace(source: Path, target: Path) -> bool:
@@ -205,11 +228,12 @@ def _replace(source: Path, target: Path) -> bool:
     return True
 
 
-def _command(command: list[str]) -> "subprocess.CompletedProcess[str]":
+def _command(command: list[str], extra: dict[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
     if shutil.which(command[0]) is None:
         raise DeployError(f"{command[0]} is not on this board: --service process runs without systemd")
     try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=_COMMAND_S, check=False)
+        environment = {**os.environ, **(extra or {})}
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=_COMMAND_S, check=False)
     except subprocess.TimeoutExpired as error:
         raise DeployError(f"{' '.join(command)}: no answer in {_COMMAND_S} s") from error
 

@@ -2,8 +2,10 @@
 
 import base64
 import hashlib
+import os
 import subprocess
-import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from edgex_runtime.errors import BundleError
@@ -18,13 +20,13 @@ _WIDTH = 70
 _PREAMBLE = b"SSHSIG\0\0\0\1"
 
 
-def verify(data: bytes, signature: bytes, signers: Path) -> str:
+def verify(data: bytes, signature: bytes, signers: bytes) -> str:
     """Hold a signature to those who are trusted.
 
     Args:
         data: What was signed.
         signature: As `ssh-keygen -Y sign` wrote it.
-        signers: An ``allowed_signers`` file.
+        signers: An ``allowed_signers`` file's text.
 
     Returns:
         The signing key's fingerprint, ``SHA256:…``.
@@ -39,16 +41,23 @@ def verify(data: bytes, signature: bytes, signers: Path) -> str:
             f"signature: the bundle is signed by {shown}, whom this board does not trust: sign it with the key that "
             "the board knows, or add this one with `edgex deploy … --trust-key`"
         )
-    with tempfile.NamedTemporaryFile(prefix="edgex-", suffix=".sig") as file:
-        file.write(signature)
-        file.flush()
-        options = ["-f", str(signers), "-I", PRINCIPAL, "-n", NAMESPACE, "-s", file.name]
+    with _in_memory(signature) as signature_file, _in_memory(signers) as signers_file:
+        options = ["-f", signers_file, "-I", PRINCIPAL, "-n", NAMESPACE, "-s", signature_file]
         done = _keygen(["-Y", "verify", *options], data)
     if done.returncode:
         raise BundleError(
             f"signature: it does not belong to these bytes ({shown}): the bundle was changed; copy it again"
         )
     return shown
+
+
+@contextmanager
+def _in_memory(data: bytes) -> Iterator[str]:
+    """A file that a child may read and that takes no room on the disk."""
+    descriptor = os.memfd_create("edgex")
+    with os.fdopen(descriptor, "wb", buffering=0) as file:
+        file.write(data)
+        yield f"/proc/{os.getpid()}/fd/{descriptor}"
 
 
 def sign(data: bytes, key: Path) -> bytes:
@@ -90,12 +99,9 @@ def armour(blob: bytes) -> bytes:
     return "\n".join([_BEGIN, *body, _END, ""]).encode()
 
 
-def trusted_keys(signers: Path) -> set[bytes]:
-    """The keys of an ``allowed_signers`` file; none where it is not there."""
-    try:
-        lines = signers.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        return set()
+def trusted_keys(signers: bytes) -> set[bytes]:
+    """The keys of an ``allowed_signers`` file."""
+    lines = signers.decode("utf-8").splitlines()
     return {public_key(line) for line in lines if line.strip() and not line.startswith("#")}
 
 

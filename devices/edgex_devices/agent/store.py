@@ -1,9 +1,9 @@
 """An app's folder on the board, and the one file that decides which release it serves: `state.json`.
 
-    ROOT/agent.pyz            this agent
     ROOT/allowed_signers      whose bundles are taken
     ROOT/blobs/SHA256         files as they came; .part while they come; releases are hard links to them
     ROOT/releases/ID/         a bundle's files; installed.json is written last, when the release has proved itself
+    ROOT/releases/ID/agent.pyz  what starts and supervises this very release: signed as all of it, and switched with it
     ROOT/envs/KEY/            an environment, shared by releases with the same lock; complete is written last
     ROOT/current              → releases/ID, switched by one rename
     ROOT/state.json           what `current` has to be. A deploy commits by writing it.
@@ -25,6 +25,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from edgex_devices.agent.config import AGENT
 from edgex_runtime.atomic import atomic_write
 from edgex_runtime.errors import DeployError
 
@@ -34,6 +35,10 @@ COMPLETE = "complete"
 _HISTORY = 20
 _POLL_S = 0.2
 Reach = Callable[[str], None]
+
+
+class LockedError(DeployError):
+    """Somebody else changes this app."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,12 +79,13 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.agent = root / "agent.pyz"
         self.signers = root / "allowed_signers"
         self.blobs = root / "blobs"
         self.releases = root / "releases"
         self.envs = root / "envs"
         self.current = root / "current"
+        # What units and inits call.
+        self.agent = self.current / AGENT
         self._state = root / "state.json"
         self._back = root / ".back"
 
@@ -88,7 +94,7 @@ class Store:
         """Be the only one who changes anything; the system lets go when the process ends, however it ends.
 
         Raises:
-            DeployError: If another deploy holds it for longer than `wait_s`.
+            LockedError: If another deploy holds it for longer than `wait_s`.
         """
         self.root.mkdir(parents=True, exist_ok=True)
         until = time.monotonic() + wait_s
@@ -99,7 +105,7 @@ class Store:
                     break
                 except BlockingIOError:
                     if time.monotonic() >= until:
-                        raise DeployError(
+                        raise LockedError(
                             "another deploy is running on this board: wait until it has ended (`edgex deploy status`)"
                         ) from None
                     time.sleep(_POLL_S)
@@ -134,10 +140,7 @@ class Store:
 
     def linked(self) -> str | None:
         """The release that `current` names; None without one."""
-        try:
-            return self.current.readlink().name
-        except FileNotFoundError:
-            return None
+        return _target(self.current)
 
     def prepare_back(self, name: str | None) -> None:
         """Make what `go_back` needs while there is room on the disk for it."""
@@ -171,12 +174,14 @@ class Store:
         Returns:
             Whether it was on something else.
         """
+        for half_written in self.root.glob(".*.tmp"):
+            half_written.unlink()
         kept = self.state().current
         if self.linked() == kept:
             return False
-        if kept is None:
-            self.current.unlink(missing_ok=True)
-            sync(self.root)
+        if kept is None or _target(self._back) == kept:
+            # What was prepared for this: it needs no room.
+            self.go_back(kept, lambda _: None)
         else:
             self.switch(kept, lambda _: None)
         return True
@@ -192,9 +197,10 @@ class Store:
                 shutil.rmtree(folder)
         reach("pruned-releases")
         whole = [folder for folder in _folders(self.releases) if self.is_installed(folder.name)]
-        needed = {json.loads((folder / INSTALLED).read_bytes())["env"] for folder in whole}
+        needed = {_env_of(folder) for folder in whole}
         for folder in _folders(self.envs):
-            if folder.name not in needed:
+            # A damaged note does not say which it needs: then all are kept.
+            if None not in needed and folder.name not in needed:
                 (folder / COMPLETE).unlink(missing_ok=True)
                 shutil.rmtree(folder)
         reach("pruned-environments")
@@ -202,6 +208,20 @@ class Store:
             if blob.stat().st_nlink == 1:
                 blob.unlink()
         reach("pruned-files")
+
+
+def _target(link: Path) -> str | None:
+    try:
+        return link.readlink().name
+    except FileNotFoundError:
+        return None
+
+
+def _env_of(release: Path) -> str | None:
+    try:
+        return str(json.loads((release / INSTALLED).read_bytes())["env"])
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def sync(path: Path) -> None:

@@ -7,11 +7,17 @@ import signal
 from dataclasses import dataclass, fields
 from typing import Any
 
-from edgex_runtime.errors import BundleError, DeployError
+from edgex_runtime.errors import BundleError, DeployError, EdgexError
 
 PROTOCOL = 1
 # A link that is silent for so long is down: the lock must not wait for TCP to find that out.
 SILENCE_S = 60.0
+
+
+def kind_of(error: Exception) -> str:
+    """The class of an error as the host knows it: the nearest one in the tree of `edgex_runtime.errors`."""
+    kinds = [kind for kind in type(error).__mro__ if issubclass(kind, EdgexError)]
+    return next((kind.__name__ for kind in kinds if kind.__module__ == EdgexError.__module__), DeployError.__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +25,7 @@ class Request:
     """What the host wants.
 
     Attributes:
-        action: ``deploy``, ``plan``, ``status``, ``rollback`` or ``logs``.
+        action: ``deploy``, ``plan``, ``status``, ``rollback``, ``logs`` or ``bench``.
         app: Whose.
         service: A name of `service.SERVICES`.
         root: The app's folder; empty for the service's own.
@@ -27,6 +33,12 @@ class Request:
         trust_key: Whether a board that trusts others trusts this one too.
         wait_s: How long to wait for another deploy.
         lines: Of the log.
+        verify: Whether the status says which installed files are not what was installed.
+        rounds: Of the bench; this and the next four are as in `bench.BenchRequest`.
+        seconds: Of each round.
+        width: Of the frames.
+        height: Of the frames.
+        beside: Whether the service runs meanwhile.
         manifest_bytes: How much of what follows is the manifest.
         signature_bytes: And then the signature.
         die_at: For tests: the step at which the agent is killed, as a power cut would.
@@ -41,6 +53,12 @@ class Request:
     trust_key: bool = False
     wait_s: float = 0.0
     lines: int = 50
+    verify: bool = False
+    rounds: int = 3
+    seconds: float = 2.0
+    width: int = 1280
+    height: int = 720
+    beside: bool = False
     manifest_bytes: int = 0
     signature_bytes: int = 0
     die_at: str = ""
