@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -185,8 +185,12 @@ def _in_parallel(one: Callable[[Board], _T], boards: Sequence[Board], options: D
         return
     pool = ThreadPoolExecutor(max_workers=min(options.parallel, len(boards)))
     try:
-        for done in as_completed([pool.submit(one, board) for board in boards]):
-            yield done.result()
+        waiting = {pool.submit(one, board) for board in boards}
+        while waiting:
+            # Now and then: a Ctrl-C just before the wait begins is not seen by Python until the wait ends.
+            done, waiting = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
+            for each in done:
+                yield each.result()
     except BaseException:
         options.ssh.links.close()
         raise
