@@ -73,7 +73,7 @@ test: $(STAMP) $(OLD_STAMP) lint ## Run the whole test suite but the tests that 
 test-slow: $(STAMP) ## Run the tests that take minutes, on real photos
 	$(BIN)/pytest -m slow
 
-test-board: $(STAMP) ## Deploy with wheels from the registry, and to an emulated arm64 Debian (needs root)
+test-board: $(STAMP) ## Deploy the registry's wheels to Debian in a container and in an emulated ARM machine (needs root)
 	$(BIN)/pytest -m board
 
 test-interop: $(STAMP) $(INTEROP_STAMP) $(WINDOW_STAMP) ## Run our files in other people's programs, and the window
