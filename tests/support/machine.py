@@ -50,6 +50,7 @@ class Machine:
             " IdentitiesOnly yes\n StrictHostKeyChecking no\n UserKnownHostsFile /dev/null\n LogLevel ERROR\n"
             # One log-in for all commands of a boot: each takes an emulated processor some seconds.
             f" ControlMaster auto\n ControlPath {folder}/ssh\n ControlPersist yes\n KexAlgorithms curve25519-sha256\n"
+            " ServerAliveInterval 30\n ServerAliveCountMax 4\n"
         )
         command = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", image.disk, self._disk]
         subprocess.run(command, check=True)
