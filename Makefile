@@ -23,7 +23,7 @@ WINDOW_STAMP := $(WINDOW_VENV)/.installed
 PIP := pip install --quiet --disable-pip-version-check
 TORCH := torch==2.13.0
 
-.PHONY: help demo test test-slow test-board test-interop lint format setup clean
+.PHONY: help demo test test-slow test-board test-machine test-interop lint format setup clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -68,13 +68,16 @@ demo: $(STAMP) ## Draw photos, train, convert, prove, run live (about five minut
 	$(BIN)/edgex demo --out $(DEMO_DIR)
 
 test: $(STAMP) $(OLD_STAMP) lint ## Run the whole test suite but the tests that take minutes
-	$(BIN)/pytest -m "not slow and not interop and not board"
+	$(BIN)/pytest -m "not slow and not interop and not board and not machine"
 
 test-slow: $(STAMP) ## Run the tests that take minutes, on real photos
 	$(BIN)/pytest -m slow
 
-test-board: $(STAMP) ## Deploy with wheels from the registry, and to an emulated arm64 Debian (needs root)
+test-board: $(STAMP) ## Deploy the registry's wheels to a bare Debian in a container, and to twenty boards (needs root)
 	$(BIN)/pytest -m board
+
+test-machine: $(STAMP) ## Deploy to a whole emulated ARM machine, reboot it, cut its power (needs root; half an hour or more)
+	$(BIN)/pytest -m machine
 
 test-interop: $(STAMP) $(INTEROP_STAMP) $(WINDOW_STAMP) ## Run our files in other people's programs, and the window
 	$(BIN)/pytest -m interop

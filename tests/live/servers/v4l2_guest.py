@@ -4,22 +4,20 @@ Nothing is installed: the kernel's package is only unpacked, and the guest reads
 it runs one Python script of ours in the environment of the tests.
 """
 
-import gzip
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-PROGRAMS = ("qemu-system-x86_64", "busybox", "cpio", "depmod", "apt-get", "apt-cache", "dpkg")
+import ramdisk
+
+PROGRAMS = ("qemu-system-x86_64", "busybox", *ramdisk.PROGRAMS, "apt-get", "apt-cache", "dpkg")
 PACKAGES = "qemu-system-x86 busybox-static cpio kmod"
 ROOT_MODULES = ("virtio_pci", "9pnet_virtio", "9p")
 BOOT_LIMIT_S = 600
 
-INIT = """#!/bin/busybox sh
-b=/bin/busybox
-$b mount -t proc p /proc; $b mount -t sysfs s /sys; $b mount -t devtmpfs d /dev
-for module in $($b cat /order); do $b insmod $module; done
+RUN = """\
 $b mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000,ro,cache=loose root /mnt
 $b mount --bind /proc /mnt/proc; $b mount -t sysfs s /mnt/sys; $b mount -t devtmpfs d /mnt/dev
 $b mount -t tmpfs t /mnt/run
@@ -41,18 +39,20 @@ def run_in_guest(script: Path, folder: Path, *modules: str) -> str:
         folder: For the kernel and what is made of it; 500 MB.
         modules: Of the kernel, to be loaded before.
     """
-    kernel, root, version = _unpack_kernel(folder)
+    kernel, kernel_root, version = _unpack_kernel(folder)
     start = folder / "start.sh"
     places = ":".join(filter(None, sys.path))
     start.write_text(
         f"export PATH={os.environ['PATH']} HOME=/run PYTHONDONTWRITEBYTECODE=1 PYTHONPATH={places}\n"
         f"cd /run; {sys.executable} {script}\n"
     )
-    ramdisk = _make_ramdisk(folder, root, version, (*ROOT_MODULES, *modules), start)
-    share = "local,path=/,mount_tag=root,security_model=none,readonly=on,multidevs=remap"
+    loaded = ramdisk.Modules(root=kernel_root, version=version, names=(*ROOT_MODULES, *modules))
+    busybox = Path(shutil.which("busybox") or "")
+    initrd = ramdisk.make_ramdisk(folder / "ramdisk.gz", loaded, busybox, RUN.format(script=start))
+    root = "local,path=/,mount_tag=root,security_model=none,readonly=on,multidevs=remap"
     command = ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-m", "1500", "-smp", "2"]
-    command += ["-kernel", str(kernel), "-initrd", str(ramdisk), "-append", "console=ttyS0 quiet panic=-1"]
-    command += ["-nographic", "-no-reboot", "-virtfs", share]
+    command += ["-kernel", str(kernel), "-initrd", str(initrd), "-append", "console=ttyS0 quiet panic=-1"]
+    command += ["-nographic", "-no-reboot", "-virtfs", root]
     done = subprocess.run(
         command, stdin=subprocess.DEVNULL, capture_output=True, timeout=BOOT_LIMIT_S, check=True, errors="replace"
     )
@@ -68,27 +68,3 @@ def _unpack_kernel(folder: Path) -> tuple[Path, Path, str]:
     version = package.removeprefix("linux-image-")
     subprocess.run(["depmod", "-b", root, version], check=True)
     return root / "boot" / f"vmlinuz-{version}", root, version
-
-
-def _make_ramdisk(folder: Path, kernel: Path, version: str, modules: tuple[str, ...], start: Path) -> Path:
-    tree = folder / "ramdisk"
-    for name in ("bin", "proc", "sys", "dev", "mnt", "modules"):
-        (tree / name).mkdir(parents=True)
-    shutil.copy(shutil.which("busybox") or "", tree / "bin" / "busybox")
-    order: dict[str, None] = {}
-    for name in modules:
-        command = ["modprobe", "-d", str(kernel), "-S", version, "--show-depends", name]
-        shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        order.update(dict.fromkeys(line.split()[1] for line in shown.splitlines() if line.startswith("insmod")))
-    for path in order:
-        shutil.copy(path, tree / "modules")
-    (tree / "order").write_text("".join(f"/modules/{Path(path).name}\n" for path in order))
-    (tree / "init").write_text(INIT.format(script=start))
-    (tree / "init").chmod(0o755)
-    names = "\n".join(str(path.relative_to(tree)) for path in sorted(tree.rglob("*")))
-    packed = subprocess.run(
-        ["cpio", "-o", "-H", "newc", "--quiet"], cwd=tree, input=names.encode(), capture_output=True, check=True
-    )
-    ramdisk = folder / "ramdisk.gz"
-    ramdisk.write_bytes(gzip.compress(packed.stdout, 1))
-    return ramdisk
