@@ -1,7 +1,7 @@
 """A whole board in software: Debian's arm64 kernel, systemd, sshd and a V4L2 camera; deploys, a reboot, and power cuts.
 
-Opt-in (`make test-machine`): it wants root, qemu, mmdebstrap, and Debian's and Python's registries. Every instruction is
-emulated, so nothing is learned of speed.
+Opt-in (`make test-machine`): it wants root, qemu, mmdebstrap, and Debian's and Python's registries. Every instruction
+is emulated, so nothing is learned of speed.
 """
 
 from collections.abc import Iterator
