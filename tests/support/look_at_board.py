@@ -13,23 +13,35 @@ import sys
 import tempfile
 from pathlib import Path
 
-root = Path(sys.argv[1])
-release = (root / "current").resolve()
-text = (release / "manifest.json").read_bytes()
-verify = ["ssh-keygen", "-Y", "verify", "-f", root / "allowed_signers", "-I", "edgex", "-n", "edgex-bundle"]
-subprocess.run([*verify, "-s", release / "manifest.sig"], input=text, stdout=subprocess.DEVNULL, check=True)
-files = json.loads(text)["files"]
-env = root / "envs" / json.loads((release / "installed.json").read_bytes())["env"]
-(site,) = env.glob("lib/python*/site-packages")
-installed = [
-    (Path(distribution.locate_file(file)), file.hash)
-    for distribution in importlib.metadata.distributions(path=[str(site)])
-    for file in distribution.files or ()
-    if file.hash
-]
+
+def main(root: Path) -> None:
+    """Look at the app's folder."""
+    release = (root / "current").resolve()
+    text = (release / "manifest.json").read_bytes()
+    verify = ["ssh-keygen", "-Y", "verify", "-f", root / "allowed_signers", "-I", "edgex", "-n", "edgex-bundle"]
+    subprocess.run([*verify, "-s", release / "manifest.sig"], input=text, stdout=subprocess.DEVNULL, check=True)
+    files = json.loads(text)["files"]
+    env = root / "envs" / json.loads((release / "installed.json").read_bytes())["env"]
+    (site,) = env.glob("lib/python*/site-packages")
+    installed = [
+        (Path(distribution.locate_file(file)), file.hash)
+        for distribution in importlib.metadata.distributions(path=[str(site)])
+        for file in distribution.files or ()
+        if file.hash
+    ]
+    seen = {
+        "serving": release.name,
+        "kept": json.loads((root / "state.json").read_bytes())["current"],
+        "damaged": [file["path"] for file in files if not is_bundled(release, file)],
+        "damaged in the environment": [str(path) for path, listed in installed if not is_installed(path, listed)],
+        "files in the environment": len(installed),
+        "health": json.loads(Path(f"/run/edgex-{root.name}/health.json").read_bytes()),
+        "proof": proof(env, release),
+    }
+    print(json.dumps(seen))
 
 
-def is_bundled(file: dict) -> bool:
+def is_bundled(release: Path, file: dict) -> bool:
     path = release / file["path"]
     return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == file["sha256"]
 
@@ -41,7 +53,7 @@ def is_installed(path: Path, listed: importlib.metadata.FileHash) -> bool:
     return base64.urlsafe_b64encode(found).decode().rstrip("=") == listed.value
 
 
-def proof() -> dict:
+def proof(env: Path, release: Path) -> dict:
     with tempfile.TemporaryDirectory() as cache:
         Path(cache).chmod(0o777)
         return json.loads(
@@ -57,16 +69,5 @@ def proof() -> dict:
         )
 
 
-print(
-    json.dumps(
-        {
-            "serving": release.name,
-            "kept": json.loads((root / "state.json").read_bytes())["current"],
-            "damaged": [file["path"] for file in files if not is_bundled(file)],
-            "damaged in the environment": [str(path) for path, listed in installed if not is_installed(path, listed)],
-            "files in the environment": len(installed),
-            "health": json.loads(Path(f"/run/edgex-{root.name}/health.json").read_bytes()),
-            "proof": proof(),
-        }
-    )
-)
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
