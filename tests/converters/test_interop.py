@@ -75,7 +75,7 @@ from PIL import Image, ImageOps
 session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
 props = session.get_modelmeta().custom_metadata_map
 names = ast.literal_eval(props["names"])
-contract = json.loads(next(value for key, value in props.items() if key.startswith("edgex")))
+contract = json.loads(props["edgex"])
 (image,) = session.get_inputs()
 _, height, width, channels = image.shape
 assert (image.type, channels, contract["resize"]["mode"]) == ("tensor(uint8)", 3, "crop")
