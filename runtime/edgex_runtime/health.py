@@ -6,7 +6,6 @@ same kind for `edgex doctor`; this is what a run can read again and again, withi
 
 import re
 import shutil
-import subprocess
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -225,6 +224,8 @@ def _ask_firmware() -> str:
     program = shutil.which("vcgencmd")
     if program is None:
         return ""
+    import subprocess  # A megabyte that only this firmware needs.
+
     try:
         done = subprocess.run(
             [program, "get_throttled"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=COMMAND_S

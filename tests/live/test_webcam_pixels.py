@@ -175,7 +175,7 @@ def test_without_a_decoder_that_tells_the_camera_is_refused_and_let_go(
     monkeypatch.delitem(sys.modules, "edgex_runtime.sources.jpeg", raising=False)
     monkeypatch.setitem(sys.modules, "simplejpeg", None)
     capture = V4l2Capture([to_jpeg(1)])
-    with pytest.raises(MissingExtraError, match=r"pip install 'edgex\[stream\]', or take pixels .*\?format=YUYV"):
+    with pytest.raises(MissingExtraError, match=r"pip install 'edgex\[jpeg\]', or take pixels .*\?format=YUYV"):
         open_it(capture)
     assert not capture.is_open
     assert shown([open_it(V4l2Capture([b""]), "").read()]) == [0], "one that sends pixels needs none"
