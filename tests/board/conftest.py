@@ -396,3 +396,17 @@ def tell_lies(folder: Path) -> None:
 @pytest.fixture(scope="session")
 def lie() -> Callable[[Path], None]:
     return tell_lies
+
+
+@pytest.fixture
+def serving_board(board: "BoardFolder", make: "Bundler", deploy_to: "Deployer") -> "BoardFolder":
+    """A board that serves a release already."""
+    assert deploy_to(board, make("old")).outcome == "deployed"
+    return board
+
+
+@pytest.fixture
+def light_board(board: "BoardFolder", make_light: "Bundler", deploy_to: "Deployer") -> "BoardFolder":
+    """The same, with the stand-in."""
+    assert deploy_to(board, make_light("old")).outcome == "deployed"
+    return board

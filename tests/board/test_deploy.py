@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from waiting import eventually
 
 from edgex_devices.agent.config import Health
 from edgex_devices.agent.wire import Request
@@ -62,20 +63,6 @@ def test_keeps_two_releases_and_rolls_back_to_the_one_before(
 
 def vars_of(request: Request) -> dict[str, Any]:
     return {name: getattr(request, name) for name in Request.__dataclass_fields__}
-
-
-@pytest.fixture
-def serving_board(board: "BoardFolder", make: "Bundler", deploy_to: "Deployer") -> "BoardFolder":
-    """A board that serves a release already."""
-    assert deploy_to(board, make("old")).outcome == "deployed"
-    return board
-
-
-@pytest.fixture
-def light_board(board: "BoardFolder", make_light: "Bundler", deploy_to: "Deployer") -> "BoardFolder":
-    """The same, with the stand-in."""
-    assert deploy_to(board, make_light("old")).outcome == "deployed"
-    return board
 
 
 def test_predictions_that_differ_never_get_to_serve(
@@ -326,12 +313,3 @@ def fill(path: Path) -> None:
     with path.open("wb", buffering=0) as file, suppress(OSError):
         while file.write(bytes(1 << 16)):
             pass
-
-
-def eventually(condition: Callable[[], bool], seconds: float = 15) -> bool:
-    until = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > until:
-            return False
-        time.sleep(0.05)
-    return True

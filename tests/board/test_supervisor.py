@@ -5,11 +5,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from waiting import eventually
 
 from edgex_devices.agent.config import Health
 from edgex_devices.agent.launch import MAX_BACKOFF_S, _backoff_s, forget_starts
@@ -24,15 +24,6 @@ STRICT = Health(start_s=5, window_s=0.1, max_age_ms=500, watchdog_s=1)
 def running(board: "BoardFolder", make_light: "Bundler", deploy_to: "Deployer") -> "BoardFolder":
     assert deploy_to(board, make_light("a", health=STRICT)).outcome == "deployed"
     return board
-
-
-def eventually(condition: Callable[[], bool], seconds: float = 15) -> bool:
-    until = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > until:
-            return False
-        time.sleep(0.05)
-    return True
 
 
 def test_an_app_that_hangs_is_killed_and_started_again(running: "BoardFolder") -> None:
