@@ -13,7 +13,7 @@ from edgex_runtime.engines.engine import Device
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from edgex_devices.bench import Bench, BenchConfig, BenchRow
+    from edgex_devices.tuning.bench import Bench, BenchConfig, BenchRow
 
 # As of a missing backend: no file could be measured.
 EXIT_NOTHING_MEASURED = 3
@@ -40,7 +40,7 @@ def command(models: tuple[Path, ...], *, as_json: bool, **typed: object) -> int:
     Each runs as edgex live would run it, in a process of its own, in turns forth and back. Times are medians, then what
     nine of ten frames kept; ± is how far the rounds differ. `edgex tune` tries every way of running a file instead.
     """
-    from edgex_devices.bench import BenchConfig
+    from edgex_devices.tuning.bench import BenchConfig
     from edgex_runtime.schema import to_plain
 
     # `edgex bench made/*` names an OpenVINO model's weights too.
@@ -57,7 +57,7 @@ def _bench_with_progress(config: "BenchConfig") -> "Bench":
     from rich.console import Console
     from rich.progress import Progress
 
-    from edgex_devices.bench import bench
+    from edgex_devices.tuning.bench import bench
 
     with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as progress:
         task = progress.add_task("", total=None)

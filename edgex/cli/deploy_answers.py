@@ -9,8 +9,8 @@ from edgex.cli.console import answers
 from edgex.cli.figures import add_columns, cells, temperature
 
 if TYPE_CHECKING:
-    from edgex_devices.board_bench import BoardBench
     from edgex_devices.deploy import HostResult
+    from edgex_devices.tuning.board_bench import BoardBench
 
 
 class Answers:
@@ -48,8 +48,8 @@ class Answers:
             _print_benches(self._benches)
 
     def _take_bench(self, host: str, answer: dict[str, Any]) -> "HostResult | None":
-        from edgex_devices.board_bench import read_answer
         from edgex_devices.deploy import HostResult
+        from edgex_devices.tuning.board_bench import read_answer
         from edgex_runtime.schema import to_plain
 
         bench = read_answer(host, answer)

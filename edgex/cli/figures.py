@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from edgex_devices.bench import Figures, Times
+    from edgex_devices.tuning.bench import Figures, Times
 
 COLUMNS = ("engine ms", "predict ms", "±", "fps", "CPU ms", "start s", "MB")
 

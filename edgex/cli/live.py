@@ -249,14 +249,14 @@ def open_models(config: LiveConfig, stack: ExitStack) -> "ModelChoice":
 
 def how_to_run(config: LiveConfig, path: str, engine: str | None) -> dict[str, Any]:
     """`Model`'s keywords: what was typed, or else what was tuned for this file on this machine."""
-    from edgex_devices.tuned_folder import tuned_folder
+    from edgex_devices.tuning.tuned_folder import tuned_folder
 
     typed = {"engine": engine, "device": config.device, "threads": config.threads}
     is_open = engine is None and config.device == "auto" and config.threads is None
     # Telling the file takes its digest, and 4 MB of modules: only where something was tuned at all.
     if not (is_open and tuned_folder().is_dir()):
         return typed
-    from edgex_devices.tuned import load_tuned
+    from edgex_devices.tuning.tuned import load_tuned
 
     tuned = load_tuned(Path(path))
     if tuned is None:

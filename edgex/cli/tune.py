@@ -12,8 +12,8 @@ from edgex.cli.sizes import size
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from edgex_devices.tune import TuneConfig, Tuning
-    from edgex_devices.tuned import Row
+    from edgex_devices.tuning.tune import TuneConfig, Tuning
+    from edgex_devices.tuning.tuned import Row
 
 # As of the doctor: there is something to mend.
 EXIT_NOTHING_FITS = 9
@@ -49,8 +49,8 @@ def command(models: tuple[Path, ...], as_json: bool, **typed: Any) -> int:
 
     Only files whose evidence passed its gate count. edgex live uses the choice for that file on this machine.
     """
-    from edgex_devices.limits import Limits
-    from edgex_devices.tune import TuneConfig
+    from edgex_devices.tuning.limits import Limits
+    from edgex_devices.tuning.tune import TuneConfig
     from edgex_runtime.schema import to_plain
 
     # `edgex tune made/*` names an OpenVINO model's weights too.
@@ -77,7 +77,7 @@ def _tune_with_progress(config: "TuneConfig") -> "Tuning":
     from rich.console import Console
     from rich.progress import Progress
 
-    from edgex_devices.tune import tune
+    from edgex_devices.tuning.tune import tune
 
     with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as progress:
         task = progress.add_task("", total=None)

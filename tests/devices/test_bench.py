@@ -9,11 +9,11 @@ from click.testing import CliRunner, Result
 
 import edgex_devices
 from edgex.cli.main import edgex
-from edgex_devices import rounds as rounds_module
-from edgex_devices.bench import BenchConfig, bench, compare, summarise, unsteady
-from edgex_devices.candidate import Candidate
-from edgex_devices.measure import Answer, ReleaseTask, Sample, Task
-from edgex_devices.tuned import Tuned, machine_fingerprint, save_tuned
+from edgex_devices.tuning import rounds as rounds_module
+from edgex_devices.tuning.bench import BenchConfig, bench, compare, summarise, unsteady
+from edgex_devices.tuning.candidate import Candidate
+from edgex_devices.tuning.measure import Answer, ReleaseTask, Sample, Task
+from edgex_devices.tuning.tuned import Tuned, machine_fingerprint, save_tuned
 from edgex_runtime.errors import ModelFileError
 from edgex_runtime.metadata.registry import artifact_sha256
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from edgex_devices.candidate import Candidate
-from edgex_devices.tuned import Tuned, machine_fingerprint, save_tuned
+from edgex_devices.tuning.candidate import Candidate
+from edgex_devices.tuning.tuned import Tuned, machine_fingerprint, save_tuned
 from edgex_runtime.metadata.registry import artifact_sha256
 
 

@@ -10,16 +10,16 @@ from click.testing import CliRunner, Result
 
 import edgex_devices
 from edgex.cli.main import edgex
-from edgex_devices import rounds as rounds_module
-from edgex_devices import tuned as tuned_module
-from edgex_devices.advice import advise
-from edgex_devices.candidate import Candidate, candidates, unproved
 from edgex_devices.facts import Facts
-from edgex_devices.limits import Limits
-from edgex_devices.measure import Answer, Sample, Task
-from edgex_devices.rounds import run_apart
-from edgex_devices.tune import TuneConfig, choose, judge, summarise, tune
-from edgex_devices.tuned import Figures, Row, load_tuned, tuned_folder
+from edgex_devices.tuning import rounds as rounds_module
+from edgex_devices.tuning import tuned as tuned_module
+from edgex_devices.tuning.advice import advise
+from edgex_devices.tuning.candidate import Candidate, candidates, unproved
+from edgex_devices.tuning.limits import Limits
+from edgex_devices.tuning.measure import Answer, Sample, Task
+from edgex_devices.tuning.rounds import run_apart
+from edgex_devices.tuning.tune import TuneConfig, choose, judge, summarise, tune
+from edgex_devices.tuning.tuned import Figures, Row, load_tuned, tuned_folder
 from edgex_runtime.engines.engine import EngineOptions
 from edgex_runtime.errors import BadInputError, MissingExtraError, ModelFileError
 from edgex_runtime.metadata.registry import artifact_sha256, read_spec, write_spec

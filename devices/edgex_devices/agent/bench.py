@@ -53,7 +53,7 @@ def bench(
     """Measure the release that is served; the caller holds the store's lock.
 
     Returns:
-        ``samples`` as `edgex_devices.measure` prints them, and what became of the service.
+        ``samples`` as `edgex_devices.tuning.measure` prints them, and what became of the service.
 
     Raises:
         DeployError: If nothing is installed, or it cannot be measured; the service runs again all the same.
@@ -125,7 +125,7 @@ def _measure(
     store: Store, release: Path, config: AppConfig, request: BenchRequest, *, as_nobody: bool, reach: Reach
 ) -> list[object]:
     task = {"folder": str(release), "width": request.width, "height": request.height, "seconds": request.seconds}
-    command = [*release_interpreter(store, release, config), "-m", "edgex_devices.measure", "--release"]
+    command = [*release_interpreter(store, release, config), "-m", "edgex_devices.tuning.measure", "--release"]
     samples = []
     # One cache for all rounds: the second starts as the service does, which has passed its self-test before.
     with tempfile.TemporaryDirectory(prefix="edgex-bench-") as cache:

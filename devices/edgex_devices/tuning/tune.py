@@ -10,17 +10,17 @@ from pathlib import Path
 
 import numpy as np
 
-from edgex_devices.advice import advise
-from edgex_devices.candidate import Candidate, candidates, unproved
 from edgex_devices.detect import detect
 from edgex_devices.facts import Facts
 from edgex_devices.host import Host, probe
-from edgex_devices.limits import Limits
-from edgex_devices.measure import Sample, Task
-from edgex_devices.noise import busy, strain
 from edgex_devices.profile import all_profiles
-from edgex_devices.rounds import Measured, Progress, take_turns
-from edgex_devices.tuned import Figures, Row, Tuned, machine_fingerprint, save_tuned
+from edgex_devices.tuning.advice import advise
+from edgex_devices.tuning.candidate import Candidate, candidates, unproved
+from edgex_devices.tuning.limits import Limits
+from edgex_devices.tuning.measure import Sample, Task
+from edgex_devices.tuning.noise import busy, strain
+from edgex_devices.tuning.rounds import Measured, Progress, take_turns
+from edgex_devices.tuning.tuned import Figures, Row, Tuned, machine_fingerprint, save_tuned
 from edgex_runtime.metadata.registry import artifact_sha256, read_spec
 
 # After one round, by each candidate's fastest frame, which other programs disturb least: so much slower than the same

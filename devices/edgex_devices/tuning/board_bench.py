@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
-from edgex_devices.bench import Figures, summarise, unsteady
-from edgex_devices.candidate import Candidate
-from edgex_devices.measure import Sample
+from edgex_devices.tuning.bench import Figures, summarise, unsteady
+from edgex_devices.tuning.candidate import Candidate
+from edgex_devices.tuning.measure import Sample
 from edgex_runtime.schema import from_plain
 
 

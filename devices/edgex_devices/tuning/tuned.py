@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from edgex_devices.candidate import Candidate
-from edgex_devices.tuned_folder import tuned_folder
+from edgex_devices.tuning.candidate import Candidate
+from edgex_devices.tuning.tuned_folder import tuned_folder
 from edgex_runtime.atomic import atomic_write
 from edgex_runtime.engines.engine import EngineOptions
 from edgex_runtime.errors import EdgexError

@@ -7,8 +7,8 @@ of a network's width.
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
-from edgex_devices.limits import Limits
-from edgex_devices.tuned import Figures, Row
+from edgex_devices.tuning.limits import Limits
+from edgex_devices.tuning.tuned import Figures, Row
 from edgex_runtime.spec import ModelSpec
 
 # Below this a classifier has little left to look at.

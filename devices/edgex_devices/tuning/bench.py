@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from edgex_devices.candidate import Candidate
 from edgex_devices.host import Host, probe
-from edgex_devices.measure import Sample, Task
-from edgex_devices.noise import busy, strain
-from edgex_devices.rounds import Progress, take_turns
-from edgex_devices.tuned import load_tuned
+from edgex_devices.tuning.candidate import Candidate
+from edgex_devices.tuning.measure import Sample, Task
+from edgex_devices.tuning.noise import busy, strain
+from edgex_devices.tuning.rounds import Progress, take_turns
+from edgex_devices.tuning.tuned import load_tuned
 from edgex_runtime.engines.engine import Device
 from edgex_runtime.engines.registry import entry_for
 from edgex_runtime.metadata.registry import read_spec

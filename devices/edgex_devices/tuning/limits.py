@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from edgex_devices.tuned import Figures
+from edgex_devices.tuning.tuned import Figures
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

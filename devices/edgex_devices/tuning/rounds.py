@@ -12,8 +12,8 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from edgex_devices.candidate import Candidate
-from edgex_devices.measure import Answer, Sample, Task
+from edgex_devices.tuning.candidate import Candidate
+from edgex_devices.tuning.measure import Answer, Sample, Task
 from edgex_runtime.schema import from_plain, to_plain
 
 _LONGEST_S = 600
@@ -66,7 +66,7 @@ def take_turns(
 def run_apart(task: Task) -> Answer:
     """Measure in a process of its own, which may end with the candidate."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    command = [sys.executable, "-m", "edgex_devices.measure"]
+    command = [sys.executable, "-m", "edgex_devices.tuning.measure"]
     try:
         done = subprocess.run(
             command,

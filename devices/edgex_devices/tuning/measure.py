@@ -1,4 +1,4 @@
-"""``python -m edgex_devices.measure`` reads a `Task` as JSON and times one candidate, in this process and no other.
+"""``python -m edgex_devices.tuning.measure`` reads a `Task` as JSON and times one candidate in this process alone.
 
 With ``--release`` it reads a `ReleaseTask`: on a board, what an installed release runs is what is timed. What it prints
 is one line of JSON, the last one: an `Answer`.
@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgex_devices.agent.config import CONFIG, AppConfig
-from edgex_devices.candidate import Candidate
 from edgex_devices.probe import Machine, temperatures
+from edgex_devices.tuning.candidate import Candidate
 from edgex_runtime.engines.engine import Device
 from edgex_runtime.engines.registry import entry_for
 from edgex_runtime.errors import EdgexError
