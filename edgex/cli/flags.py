@@ -36,7 +36,9 @@ def _flag(item: "dataclasses.Field[Any]", hint: Any, short: str | None) -> Calla
         settings["required"] = True
     else:
         settings |= {"default": item.default, "show_default": item.default is not None}
-    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    # `X | None` is typing's own union where X is a Literal.
+    is_union = typing.get_origin(hint) in (types.UnionType, typing.Union)
+    options = typing.get_args(hint) if is_union else (hint,)
     kind = next(option for option in options if option is not types.NoneType)
     if kind is bool:
         spelling = f"--{name}/--no-{name}" if item.default else f"--{name}"

@@ -101,9 +101,11 @@ def _say_what_next(result: "TrainResult") -> None:
     low, high = evidence.metrics["top1_low"], evidence.metrics["top1_high"]
     if "float_top1" in evidence.metrics:
         verdict = "" if evidence.passed else f": {evidence.why}"
+        metrics = evidence.metrics
         click.echo(
-            f"\nas int8 computes; the float network {evidence.metrics['float_top1']:.1%}, "
-            f"int8 by calibration alone {evidence.metrics['calibrated_top1']:.1%}{verdict}",
+            f"\nint8 answers as the float network does on {metrics['float_agreement']:.1%} of val, calibrated alone on "
+            f"{metrics['calibrated_agreement']:.1%}\n"
+            f"top-1 in float {metrics['float_top1']:.1%}, calibrated {metrics['calibrated_top1']:.1%}{verdict}",
             err=True,
         )
     click.echo(

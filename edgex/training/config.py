@@ -63,8 +63,9 @@ class TrainConfig:
     dropout: float = field(
         default=0.0, metadata={"help": "Share of features dropped before the classifier, in training."}
     )
-    resize: ResizeMode = field(
-        default="stretch", metadata={"help": "How a photo becomes the input, here and wherever the network runs."}
+    resize: ResizeMode | None = field(
+        default=None,
+        metadata={"help": "How a photo becomes the input, here and wherever the network runs; default stretch."},
     )
     crop_fraction: float = field(
         default=1.0, metadata={"help": "With --resize crop: share of the largest centre that is kept."}
@@ -128,7 +129,7 @@ class TrainConfig:
             if value is not None and not low <= value <= high:
                 raise BadInputError(f"--{name.replace('_', '-')}: want {low:g} to {high:g}, got {value:g}")
         for name, choices in (("optimizer", Optimizer), ("device", TrainDevice), ("resize", ResizeMode)):
-            if getattr(self, name) not in get_args(choices):
+            if getattr(self, name) not in (*get_args(choices), None):
                 raise BadInputError(
                     f"--{name}: want one of {', '.join(get_args(choices))}, got {getattr(self, name)!r}"
                 )
@@ -147,6 +148,7 @@ class TrainConfig:
             self,
             name=name,
             out=self.out or Path("runs") / name,
+            resize=self.resize or "stretch",
             epochs=self.epochs or _EPOCHS[way],
             lr=self.lr or (_ADAMW_LR if self.optimizer == "adamw" else _SGD_LR)[way],
             weight_decay=self._weight_decay,

@@ -28,16 +28,13 @@ class _Rounded(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         (gradient,) = gradients
         x, scale, zero = ctx.saved_tensors
-        ratio = x / scale
-        codes = torch.round(ratio)
-        below, above = codes < -zero, codes > STEPS - zero
-        passed = gradient.masked_fill(below | above, 0.0)
-        # What the step's width moves inside the range: each value's own rounding.
-        inside = (passed * codes.sub_(ratio)).sum() / STEPS
         share = 1 / math.sqrt(x.numel() * STEPS)
-        low = (gradient * below).sum() - inside
-        high = (gradient * above).sum() + inside
-        return passed, low * share, high * share
+        # In one pass over the values; its sums are the step's and the zero point's, which the ends decide.
+        passed, step, shift = torch.ops.aten._fake_quantize_learnable_per_tensor_affine_backward(
+            gradient, x, scale.reshape(1), zero.reshape(1), 0, STEPS, share
+        )
+        cut, below = step.squeeze() / STEPS, shift.squeeze() / scale
+        return passed, below * (zero / STEPS - 1) - cut, cut - below * zero / STEPS
 
 
 def activation(x: Tensor, low: Tensor, high: Tensor) -> Tensor:

@@ -85,6 +85,7 @@ def input_spec(config: TrainConfig) -> InputSpec:
 
 def resize_spec(config: TrainConfig) -> Resize:
     """How a photo becomes that tensor, here and wherever the network runs."""
+    assert config.resize is not None, "a resolved config has a way to resize"
     return Resize(mode=config.resize, crop_fraction=config.crop_fraction)
 
 

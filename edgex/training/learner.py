@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from edgex.training.accelerator import Accelerator
 from edgex.training.config import TrainConfig
 from edgex.training.ema import MovingAverage
+from edgex.training.loss import LabelLoss, Loss
 from edgex.training.optimizer import build_optimizer, load_optimizer, optimizer_tensors, set_lr
 from edgex.training.schedule import Schedule
 from edgex.training.task import Batch
@@ -38,7 +38,7 @@ class Learner:
         config: Resolved.
         accelerator: Where.
         schedule: Of the learning rate.
-        teacher: Whose answers it learns instead of the labels, in evaluation mode; None learns the labels.
+        loss: What its steps make smaller; None is the distance to the labels.
     """
 
     def __init__(
@@ -47,14 +47,14 @@ class Learner:
         config: TrainConfig,
         accelerator: Accelerator,
         schedule: Schedule,
-        teacher: nn.Module | None = None,
+        loss: Loss | None = None,
     ) -> None:
         self.module = module.to(accelerator.device)
         self.step = 0
         self._config = config
         self._accelerator = accelerator
         self._schedule = schedule
-        self._teacher = None if teacher is None else teacher.to(accelerator.device)
+        self._loss = loss or LabelLoss(self.module, config.label_smoothing)
         self._optimizer = build_optimizer(self.module, config)
         self._scaler = torch.amp.GradScaler(accelerator.device.type, enabled=accelerator.scales_loss)
         self._norms = [(part, part.momentum) for part in self.module.modules() if isinstance(part, nn.BatchNorm2d)]
@@ -104,8 +104,7 @@ class Learner:
             # A plain mean over the first steps: what the statistics were before belongs to other weights.
             norm.momentum = max(momentum or 0.0, 1 / (self.step + 1))
         with self._accelerator.autocast():
-            logits = self.module(inputs)
-        loss = self._loss(logits.float(), labels, inputs)
+            loss, logits = self._loss(inputs, labels)
         self._optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(self._scaler.scale(loss))
         if self._config.clip_norm:
@@ -117,14 +116,6 @@ class Learner:
             self._average.update(self.module)
         self.step += 1
         return loss.detach(), logits.detach().argmax(1)
-
-    def _loss(self, logits: Tensor, labels: Tensor, inputs: Tensor) -> Tensor:
-        """From the labels; or, where there is a teacher, from its answers (Hinton et al. 2015, arXiv:1503.02531)."""
-        if self._teacher is None:
-            return F.cross_entropy(logits, labels, label_smoothing=self._config.label_smoothing)
-        with torch.no_grad():
-            answers = self._teacher(inputs).float().log_softmax(1)
-        return F.kl_div(logits.log_softmax(1), answers, reduction="batchmean", log_target=True)
 
     def _refuse_non_finite(self, losses: list[Tensor]) -> None:
         if not losses:

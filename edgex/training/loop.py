@@ -5,17 +5,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import nn
-
 from edgex.networks.checkpoint import save_checkpoint
 from edgex.training import qat
 from edgex.training.accelerator import Accelerator, choose_accelerator
 from edgex.training.config import TrainConfig
 from edgex.training.contract import contract
 from edgex.training.course import Course, Prepared
+from edgex.training.float_checkpoint import FloatCheckpoint, adopt, open_checkpoint
 from edgex.training.folds import Folds, gather
 from edgex.training.golden import seal
 from edgex.training.learner import Learner
+from edgex.training.loss import Loss
 from edgex.training.metrics import Scores
 from edgex.training.observer import EpochMetrics, Observer, Silent
 from edgex.training.prepare import prepare_features, prepare_images
@@ -68,8 +68,8 @@ def train(config: TrainConfig, observer: Observer | None = None) -> TrainResult:
         DeviceUnavailableError: If a GPU was asked for and there is none.
         DivergedError: If the loss of a step is not finite.
     """
-    checkpoint = None if config.qat is None else qat.open_checkpoint(config.qat)
-    config = (config if checkpoint is None else qat.adopt(config, checkpoint)).resolved()
+    checkpoint = None if config.qat is None else open_checkpoint(config.qat, config)
+    config = (config if checkpoint is None else adopt(config, checkpoint)).resolved()
     observer = observer or Silent()
     assert config.out is not None, "a resolved config has a run folder"
     assert config.name is not None, "a resolved config has a name"
@@ -104,16 +104,16 @@ def _prepare(
     run: RunFolder,
     accelerator: Accelerator,
     observer: Observer,
-    checkpoint: qat.FloatCheckpoint | None,
+    checkpoint: FloatCheckpoint | None,
 ) -> Prepared:
     """Everything before the first step, the cheapest checks first."""
     folds = gather(config, run, observer)
     places = run.fold_places(folds.split)
     start: Start
     task: Task
-    teacher: nn.Module | None = None
+    loss: Loss | None = None
     if checkpoint is not None:
-        start, task, save, teacher = qat.prepare(config, checkpoint, folds, places, accelerator, observer)
+        start, task, save, loss = qat.prepare(config, checkpoint, folds, places, accelerator, observer)
     else:
         start = begin(config, classes=len(folds.split.labels))
         save = _float_saver(config, folds, start, places)
@@ -131,7 +131,7 @@ def _prepare(
         folds=folds,
         start=start,
         task=task,
-        learner=Learner(task.module, config, accelerator, schedule, teacher),
+        learner=Learner(task.module, config, accelerator, schedule, loss),
         places=places,
         save=save,
     )

@@ -16,6 +16,7 @@ class Scores:
         top1: Share right, 0..1.
         top5: Share with the right class among the first five; None with five classes or fewer, where it says nothing.
         confusion: (classes, classes) counts; row is the truth, column the answer.
+        answers: (N,) class indices, the first of each photo.
     """
 
     count: int
@@ -23,6 +24,11 @@ class Scores:
     top1: float
     top5: float | None
     confusion: NDArray[np.int64]
+    answers: NDArray[np.int64]
+
+    def agreement(self, other: "Scores") -> float:
+        """Share of the same photos that another network answers alike, 0..1."""
+        return float((self.answers == other.answers).mean())
 
 
 def score(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> Scores:
@@ -51,4 +57,5 @@ def score(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> Scores:
         top1=float((answers == labels).mean()),
         top5=top5,
         confusion=confusion,
+        answers=answers,
     )

@@ -7,7 +7,7 @@ ranges that every int8 file is to have (docs/adr/0013-qat.md).
 import logging
 from collections.abc import Callable, Iterable
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +15,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from edgex.networks.checkpoint import load_checkpoint, save_checkpoint
+from edgex.networks.checkpoint import save_checkpoint
 from edgex.networks.deploy import Deployed
-from edgex.networks.ranges import read_ranges
 from edgex.networks.xception import BATCH_NORM_EPSILON, NORMALISE, Xception
 from edgex.training.accelerator import Accelerator
 from edgex.training.config import TrainConfig
 from edgex.training.contract import contract
+from edgex.training.float_checkpoint import FloatCheckpoint
 from edgex.training.folds import Folds, augmentation, input_spec, resize_spec, worker_count
 from edgex.training.image_task import ImageTask
+from edgex.training.imitation import FloatNetwork, Imitation
+from edgex.training.loss import Loss
 from edgex.training.metrics import Scores, score
 from edgex.training.observer import Observer
 from edgex.training.quantised import QuantisedNetwork
@@ -32,11 +34,11 @@ from edgex.training.task import Batch
 from edgex_converters.blame import read_network
 from edgex_converters.evaluation import spread_over
 from edgex_converters.graph import layer_name
-from edgex_runtime.errors import BadInputError, DatasetError
+from edgex_runtime.errors import DatasetError
 from edgex_runtime.image import read_image
 from edgex_runtime.preprocess import resize
 from edgex_runtime.provenance import file_sha256
-from edgex_runtime.spec import Evidence, ModelSpec
+from edgex_runtime.spec import Evidence
 
 log = logging.getLogger(__name__)
 
@@ -45,76 +47,8 @@ STAGE = "qat"
 _PHOTOS = 64
 # MLPerf's rule, which int8's own gate holds to as well.
 _GATE = 0.99
-_TAKEN = ("width", "middle_blocks", "image_size", "resize", "crop_fraction")
 
 Save = Callable[[Path, Scores], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class FloatCheckpoint:
-    """What was trained before: the file, its network, its contract."""
-
-    path: Path
-    network: Xception
-    spec: ModelSpec
-
-
-def open_checkpoint(path: Path) -> FloatCheckpoint:
-    """Load a checkpoint that can be trained for int8.
-
-    Raises:
-        BadInputError: If there is none, it has learned ranges already, or is no float checkpoint of this edgex.
-        SpecError: If it is no checkpoint of ours.
-        WeightsError: If its weights are not those of its network.
-    """
-    if not path.is_file():
-        raise BadInputError(f"--qat: want a checkpoint of `edgex train`, found no file {path}")
-    if path.suffix.lower() != ".safetensors":
-        raise BadInputError(
-            f"--qat: want a float checkpoint (.safetensors), got {path}: a converted file cannot be trained; give the "
-            "checkpoint that it was made from"
-        )
-    if read_ranges(path) is not None:
-        raise BadInputError(
-            f"--qat: {path} has learned its ranges already: convert it, or start again from its float checkpoint"
-        )
-    network, spec = load_checkpoint(path)
-    if spec.precision != "fp32" or spec.normalise != NORMALISE:
-        raise BadInputError(
-            f"--qat: {path}: want an fp32 checkpoint scaled by {NORMALISE}, got {spec.precision} and {spec.normalise}"
-        )
-    return FloatCheckpoint(path=path, network=network.eval(), spec=spec)
-
-
-def adopt(config: TrainConfig, checkpoint: FloatCheckpoint) -> TrainConfig:
-    """`config` with the checkpoint's network and preprocessing.
-
-    Raises:
-        BadInputError: If a flag says something else than the checkpoint.
-    """
-    settings, spec = checkpoint.network.config, checkpoint.spec
-    found: dict[str, object] = {
-        "width": settings.width,
-        "middle_blocks": settings.middle_blocks,
-        "image_size": settings.image_size,
-        "resize": spec.resize.mode,
-        "crop_fraction": spec.resize.crop_fraction,
-    }
-    plain = TrainConfig(data=config.data)
-    for name in _TAKEN:
-        given = getattr(config, name)
-        if given not in (getattr(plain, name), found[name]):
-            raise BadInputError(
-                f"--{name.replace('_', '-')}: {checkpoint.path} was trained with {found[name]}, got {given}: "
-                "leave the flag out, the checkpoint says it"
-            )
-    adopted = replace(config, **found)  # type: ignore[arg-type]  # The fields' own types, by name.
-    if resize_spec(adopted) != spec.resize:
-        raise BadInputError(
-            f"--qat: {checkpoint.path} was trained on photos resized by {spec.resize}, this edgex trains on "
-            f"{resize_spec(adopted)}: train the float network anew"
-        )
-    return adopted
 
 
 def prepare(
@@ -124,8 +58,8 @@ def prepare(
     places: tuple[Path, Path],
     accelerator: Accelerator,
     observer: Observer,
-) -> tuple[Start, ImageTask, Save, nn.Module]:
-    """What learns, from which batches, how an epoch's best is written, and whose answers it is to keep.
+) -> tuple[Start, ImageTask, Save, Loss]:
+    """What learns, from which batches, how an epoch's best is written, and what its steps make smaller.
 
     Raises:
         DatasetError: If the photos are of other classes than the checkpoint's.
@@ -135,7 +69,8 @@ def prepare(
     sha256 = file_sha256(checkpoint.path)
     reference = Deployed(checkpoint.network, NORMALISE).eval()
     observer.stage("ranges to start from", 1)
-    module = QuantisedNetwork(read_network(reference), _start_photos(config, folds))
+    graph = read_network(reference)
+    module = QuantisedNetwork(graph, _start_photos(config, folds))
     observer.advance(1)
     workers = worker_count(config)
     task = ImageTask(module, folds.train, folds.val, augment=augmentation(config), config=config, workers=workers)
@@ -143,16 +78,18 @@ def prepare(
     before = [_score(part, task.val_batches(), accelerator, observer.advance) for part in (reference, module)]
     log.info("%s on val: top-1 %.2f %% in float, %.2f %% calibrated", checkpoint.path, *(100 * s.top1 for s in before))
 
+    loss = Imitation(module, FloatNetwork(graph).to(accelerator.device))
+
     def save(path: Path, scores: Scores) -> None:
         network = deepcopy(checkpoint.network).to("cpu")
         _write_back(module, network)
         spec = contract(config, folds.split, scores, places=places)
         provenance = replace(spec.provenance, source_sha256=sha256)
-        evidence = _evidence(spec.evidence[0], *before)
+        evidence = _evidence(spec.evidence[0], scores, *before)
         spec = replace(spec, provenance=provenance, evidence=(evidence,))
         save_checkpoint(path, network, spec, module.learned_ranges())
 
-    return Start(network=checkpoint.network, missing=(), sha256=sha256), task, save, reference
+    return Start(network=checkpoint.network, missing=(), sha256=sha256), task, save, loss
 
 
 def _require_its_photos(checkpoint: FloatCheckpoint, folds: Folds) -> None:
@@ -186,9 +123,15 @@ def _score(
     return score(np.concatenate(logits), np.concatenate(truth))
 
 
-def _evidence(measured: Evidence, in_float: Scores, calibrated: Scores) -> Evidence:
+def _evidence(measured: Evidence, learned: Scores, in_float: Scores, calibrated: Scores) -> Evidence:
     """Of the network as int8 computes it, beside the float network that it comes from."""
-    metrics = {**measured.metrics, "float_top1": in_float.top1, "calibrated_top1": calibrated.top1}
+    metrics = {
+        **measured.metrics,
+        "float_top1": in_float.top1,
+        "float_agreement": learned.agreement(in_float),
+        "calibrated_top1": calibrated.top1,
+        "calibrated_agreement": calibrated.agreement(in_float),
+    }
     passed = metrics["top1"] >= _GATE * in_float.top1
     why = "" if passed else f"{metrics['top1']:.1%} of val right, want {_GATE * in_float.top1:.1%} or more"
     return replace(

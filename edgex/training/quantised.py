@@ -4,7 +4,7 @@ It is built from the same picture of the network that the quantisers' files are 
 batch-norms folded, a quantiser wherever all three formats have one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -22,6 +22,29 @@ from edgex_converters.stages.simulate import Simulation, compute
 _IMAGE_RANGE = (0.0, 255.0)
 # Steps of an optimiser are small against a weight's share of 1; a range has further to go than a weight.
 _RANGE_SPEED = 10.0
+
+
+def run(
+    graph: Graph, compute_place: Callable[[Place, list[Tensor]], Tensor], images: Tensor, keep: frozenset[str]
+) -> dict[str, Tensor]:
+    """Compute a graph in order, forgetting what nothing reads any more.
+
+    Args:
+        graph: Of the network.
+        compute_place: From a place and what it reads to its value.
+        images: (N, H, W, 3) uint8.
+        keep: Names of the places whose values are wanted.
+    """
+    last = {source: place.name for place in graph.places for source in place.inputs}
+    values: dict[str, Tensor] = {}
+    for place in graph.places:
+        if place.kind == "image":
+            values[place.name] = images.permute(place.permutation).to(torch.float32)
+        else:
+            values[place.name] = compute_place(place, [values[name] for name in place.inputs])
+        for name in {source for source in place.inputs if last[source] == place.name} - keep:
+            del values[name]
+    return values
 
 
 class QuantisedLayer(nn.Module):
@@ -95,15 +118,14 @@ class QuantisedNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits, which nothing cuts."""
-        values: dict[str, Tensor] = {}
-        for place in self.graph.places:
-            values[place.name] = self._place(place, values, images)
-        return values[self.graph.output]
+        output = self.graph.output
+        return self.values(images, frozenset({output}))[output]
 
-    def _place(self, place: Place, values: Mapping[str, Tensor], images: Tensor) -> Tensor:
-        if place.kind == "image":
-            return images.permute(place.permutation).to(torch.float32)
-        inputs = [values[name] for name in place.inputs]
+    def values(self, images: Tensor, keep: frozenset[str]) -> dict[str, Tensor]:
+        """What the places `keep` give, by their names."""
+        return run(self.graph, self._place, images, keep)
+
+    def _place(self, place: Place, inputs: list[Tensor]) -> Tensor:
         if place.weight is None:
             x = compute(place, inputs, None, None)
         else:

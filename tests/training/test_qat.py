@@ -11,16 +11,21 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from safetensors.torch import save_file
 
 from edgex.cli.convert import command as convert_command
 from edgex.cli.train import command as train_command
 from edgex.networks.checkpoint import load_checkpoint, load_deployed, save_checkpoint
 from edgex.networks.ranges import read_ranges
 from edgex.networks.source import Missing, resolve
+from edgex.networks.xception import Xception, XceptionConfig
 from edgex.training import fake_quantise
 from edgex.training.config import TrainConfig
+from edgex.training.float_checkpoint import open_checkpoint
+from edgex.training.imitation import FloatNetwork, Imitation
 from edgex.training.loop import TrainResult, train
 from edgex.training.observer import EpochMetrics, Silent
+from edgex.training.quantised import QuantisedNetwork
 from edgex_converters import learned
 from edgex_converters.blame import logits_of, read, read_network
 from edgex_converters.config import QuantizeConfig
@@ -191,6 +196,7 @@ def test_the_contract_says_what_was_learned_from_what(learnt: TrainResult, plant
     assert evidence.stage == "qat"
     assert evidence.passed
     assert evidence.metrics["calibrated_top1"] < evidence.metrics["top1"] == learnt.best.val_top1
+    assert evidence.metrics["calibrated_agreement"] < evidence.metrics["float_agreement"] <= 1
     assert learnt.spec.provenance.source_sha256 == file_sha256(planted)
 
 
@@ -297,6 +303,24 @@ def test_only_a_float_checkpoint_can_be_trained(
     assert not (tmp_path / "run").exists()
 
 
+def test_weights_alone_are_trained_if_they_name_their_classes(folds: Path, tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    weights = Xception(XceptionConfig(classes=3)).state_dict()
+    save_file(weights, path, metadata={"labels": json.dumps(["cross", "ring", "square"])})
+    config = TrainConfig(data=folds, qat=path, resize="crop", crop_fraction=0.9)
+
+    found = open_checkpoint(path, config)
+
+    assert found.spec.labels == ("cross", "ring", "square")
+    assert (found.spec.resize.mode, found.spec.resize.crop_fraction) == ("crop", 0.9)
+    assert torch.equal(found.network.block1.conv1.weight, weights["block1.conv1.weight"])
+    with pytest.raises(BadInputError, match="nothing says how photos are resized for it: give --resize"):
+        open_checkpoint(path, replace(config, resize=None))
+    save_file(weights, path)
+    with pytest.raises(BadInputError, match="nothing says which classes it knows"):
+        open_checkpoint(path, config)
+
+
 def test_photos_of_other_classes_are_refused(write, planted: Path, tmp_path: Path) -> None:
     others = write(tmp_path / "others", 4, kinds=("cross", "ring"))
 
@@ -327,3 +351,31 @@ def test_gradients_of_a_range_are_those_of_its_rounding() -> None:
     share = 1 / np.sqrt(3 * 255)
     assert low.grad == pytest.approx(1.0 * share, rel=1e-3)
     assert high.grad == pytest.approx(100.0 * share, rel=1e-3)
+
+
+def test_blocks_learn_where_the_answers_teach_nothing(planted: Path, val) -> None:
+    """All answers are alike once the classifier reads nothing; every layer before it still has its gradient."""
+    reference = load_deployed(planted)
+    with torch.no_grad():
+        reference.network.head.predictions.weight.zero_()
+    graph = read_network(reference)
+    module = QuantisedNetwork(graph, val[0][:8])
+    images = torch.from_numpy(val[0][:4])
+
+    loss, _ = Imitation(module, FloatNetwork(graph))(images, torch.zeros(4))
+    loss.backward()
+
+    assert float(loss.detach()) > 0
+    layers = {name: layer for name, layer in module.layers.items() if name != "head_predictions"}
+    assert all(float(layer.share.grad.abs().max()) > 0 for layer in layers.values())
+
+
+def test_the_teacher_is_the_float_network(planted: Path, val) -> None:
+    reference = load_deployed(planted)
+    graph = read_network(reference)
+    images = torch.from_numpy(val[0][:4])
+
+    found = FloatNetwork(graph)(images, frozenset({graph.output}))
+
+    with torch.no_grad():
+        torch.testing.assert_close(found, {graph.output: reference(images)}, atol=1e-3, rtol=1e-3)
