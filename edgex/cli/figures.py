@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from edgex_devices.tuning.bench import Figures, Times
+    from edgex_devices.tuning.bench import BenchFigures, Times
 
 COLUMNS = ("engine ms", "predict ms", "±", "fps", "CPU ms", "start s", "MB")
 
@@ -16,7 +16,7 @@ def add_columns(table: "Table") -> None:
         table.add_column(heading, justify="right", no_wrap=True)
 
 
-def cells(figures: "Figures") -> tuple[str, ...]:
+def cells(figures: "BenchFigures") -> tuple[str, ...]:
     """A row's part below `COLUMNS`."""
     spread = f"{figures.predict_ms.spread:.2g}" if figures.rounds > 1 else "–"
     return (
@@ -30,7 +30,7 @@ def cells(figures: "Figures") -> tuple[str, ...]:
     )
 
 
-def temperature(figures: "Figures") -> str:
+def temperature(figures: "BenchFigures") -> str:
     """``48 → 61 °C``; empty where the machine does not tell."""
     before, after = figures.celsius
     return "" if before is None or after is None else f"{before:.0f} → {after:.0f} °C"

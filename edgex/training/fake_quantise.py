@@ -33,8 +33,8 @@ class _Rounded(torch.autograd.Function):
         passed, step, shift = torch.ops.aten._fake_quantize_learnable_per_tensor_affine_backward(
             gradient, x, scale.reshape(1), zero.reshape(1), 0, STEPS, share
         )
-        cut, below = step.squeeze() / STEPS, shift.squeeze() / scale
-        return passed, below * (zero / STEPS - 1) - cut, cut - below * zero / STEPS
+        widened, beyond = step.squeeze() / STEPS, -shift.squeeze() / scale
+        return passed, beyond * (1 - zero / STEPS) - widened, beyond * zero / STEPS + widened
 
 
 def activation(x: Tensor, low: Tensor, high: Tensor) -> Tensor:

@@ -4,15 +4,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgex.networks.checkpoint import load_checkpoint
+from edgex.networks.deploy import Deployed
 from edgex.networks.ranges import read_ranges
+from edgex.networks.source import Missing, resolve
 from edgex.networks.tensor_file import labels_in
-from edgex.networks.weights import load_weights
-from edgex.networks.xception import NORMALISE, Xception, XceptionConfig
+from edgex.networks.xception import NORMALISE, Xception
 from edgex.training.config import TrainConfig
 from edgex.training.folds import resize_spec
 from edgex_runtime.errors import BadInputError
 from edgex_runtime.metadata.registry import read_spec
-from edgex_runtime.spec import InputSpec, ModelSpec, Resize
+from edgex_runtime.spec import ModelSpec
 
 _TAKEN = ("width", "middle_blocks", "image_size", "resize", "crop_fraction")
 
@@ -31,8 +32,8 @@ def open_checkpoint(path: Path, config: TrainConfig) -> FloatCheckpoint:
 
     Raises:
         BadInputError: If there is none, it has learned ranges already, or is no float checkpoint of this edgex; if it
-            holds weights alone and nothing says how photos are resized for them, or which classes they know.
-        SpecError: If it is no checkpoint of ours.
+            holds weights alone and does not say which classes they know.
+        SpecError: If it is no checkpoint of ours, or weights alone and `config` does not say how photos are resized.
         WeightsError: If its weights are not those of its network.
     """
     if not path.is_file():
@@ -55,27 +56,17 @@ def open_checkpoint(path: Path, config: TrainConfig) -> FloatCheckpoint:
 
 
 def _of_weights(path: Path, config: TrainConfig) -> tuple[Xception, ModelSpec]:
-    """A network whose file says little more than its weights."""
-    labels = labels_in(path)
-    if labels is None:
-        raise _unsaid(path, "which classes it knows: want a JSON list under 'labels' in its header")
-    if config.resize is None:
-        raise _unsaid(path, "how photos are resized for it: give --resize crop, stretch or letterbox")
-    network = Xception(XceptionConfig(classes=len(labels)))
-    load_weights(network, path)
-    side = network.config.image_size
-    spec = ModelSpec(
-        name=path.stem,
-        labels=labels,
-        input=InputSpec(height=side, width=side),
-        resize=Resize(mode=config.resize, crop_fraction=config.crop_fraction),
-        normalise=NORMALISE,
-    )
-    return network, spec
-
-
-def _unsaid(path: Path, what: str) -> BadInputError:
-    return BadInputError(f"--qat: {path} holds weights without a contract, and nothing says {what}")
+    """A network whose file says little more than its weights, as `convert-model` reads it."""
+    if labels_in(path) is None:
+        raise BadInputError(
+            f"--qat: {path} holds weights without a contract, and nothing says which classes it knows: want a JSON "
+            "list under 'labels' in its header"
+        )
+    source = resolve(str(path), Missing(resize=config.resize, crop_fraction=config.crop_fraction))
+    deployed = source.lazy_network().module()
+    assert isinstance(deployed, Deployed), "a file of weights is an Xception's"
+    assert isinstance(deployed.network, Xception), "a file of weights is an Xception's"
+    return deployed.network, source.spec
 
 
 def adopt(config: TrainConfig, checkpoint: FloatCheckpoint) -> TrainConfig:

@@ -36,7 +36,7 @@ from edgex_converters.stages.simulate import Simulation
 from edgex_converters.target import FORMATS, Format, Target
 from edgex_runtime import image, preprocess
 from edgex_runtime.dataset import scan
-from edgex_runtime.errors import BadInputError, DatasetError, StageError, WeightsError
+from edgex_runtime.errors import BadInputError, DatasetError, SpecError, StageError, WeightsError
 from edgex_runtime.evaluate import sqnr_db
 from edgex_runtime.provenance import file_sha256
 
@@ -314,7 +314,7 @@ def test_weights_alone_are_trained_if_they_name_their_classes(folds: Path, tmp_p
     assert found.spec.labels == ("cross", "ring", "square")
     assert (found.spec.resize.mode, found.spec.resize.crop_fraction) == ("crop", 0.9)
     assert torch.equal(found.network.block1.conv1.weight, weights["block1.conv1.weight"])
-    with pytest.raises(BadInputError, match="nothing says how photos are resized for it: give --resize"):
+    with pytest.raises(SpecError, match="nothing in it says how photos become its input: give --resize"):
         open_checkpoint(path, replace(config, resize=None))
     save_file(weights, path)
     with pytest.raises(BadInputError, match="nothing says which classes it knows"):
@@ -351,6 +351,16 @@ def test_gradients_of_a_range_are_those_of_its_rounding() -> None:
     share = 1 / np.sqrt(3 * 255)
     assert low.grad == pytest.approx(1.0 * share, rel=1e-3)
     assert high.grad == pytest.approx(100.0 * share, rel=1e-3)
+
+
+def test_a_value_between_two_levels_widens_its_step() -> None:
+    """LSQ's equation 3: the gradient of a step is what its value was rounded by, in steps."""
+    low, high = torch.tensor(-1.0, requires_grad=True), torch.tensor(1.55, requires_grad=True)
+    fake_quantise.activation(torch.tensor([0.303]), low, high).sum().backward()
+
+    widened = (30 - 30.3) / 255 / np.sqrt(255)
+    assert low.grad == pytest.approx(-widened, rel=1e-3)
+    assert high.grad == pytest.approx(widened, rel=1e-3)
 
 
 def test_blocks_learn_where_the_answers_teach_nothing(planted: Path, val) -> None:

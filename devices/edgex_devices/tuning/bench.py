@@ -79,7 +79,7 @@ class Ratio:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Figures:
+class BenchFigures:
     """What one way of running one file takes.
 
     Attributes:
@@ -130,7 +130,7 @@ class BenchRow:
     candidate: Candidate
     precision: str
     is_tuned: bool
-    figures: Figures | None = None
+    figures: BenchFigures | None = None
     ratio: Ratio | None = None
     why_not: str = ""
 
@@ -174,10 +174,10 @@ def bench(config: BenchConfig, progress: Progress | None = None) -> Bench:
     return Bench(rows=tuple(done), remarks=(*remarks, *strain(before, probe(Host())[0])))
 
 
-def summarise(samples: Sequence[Sample]) -> Figures:
+def summarise(samples: Sequence[Sample]) -> BenchFigures:
     """One candidate's rounds as figures; want one or more."""
     first, last = samples[0], samples[-1]
-    return Figures(
+    return BenchFigures(
         engine_ms=_times([sample.inference_ms for sample in samples]),
         predict_ms=_times([sample.frame_ms for sample in samples]),
         cpu_ms=float(np.median([sample.cpu_ms for sample in samples])),
@@ -199,7 +199,7 @@ def compare(samples: Sequence[Sample], fastest: Sequence[Sample]) -> Ratio:
     return Ratio(median=float(np.median(ratios)), least=min(ratios), most=max(ratios))
 
 
-def unsteady(figures: Sequence[Figures]) -> list[str]:
+def unsteady(figures: Sequence[BenchFigures]) -> list[str]:
     """What to say of rounds that differ among themselves."""
     worst = max((item.predict_ms.spread / item.predict_ms.median for item in figures), default=0.0)
     if worst <= _UNSTEADY:

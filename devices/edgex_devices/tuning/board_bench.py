@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from edgex_devices.tuning.bench import Figures, summarise, unsteady
+from edgex_devices.tuning.bench import BenchFigures, summarise, unsteady
 from edgex_devices.tuning.candidate import Candidate
 from edgex_devices.tuning.measure import Sample
 from edgex_runtime.schema import from_plain
@@ -25,7 +25,7 @@ class BoardBench:
     host: str
     release: str
     candidate: Candidate
-    figures: Figures
+    figures: BenchFigures
     remarks: tuple[str, ...]
     serves: bool
 
