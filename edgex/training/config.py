@@ -19,7 +19,7 @@ FREE_TO_CHANGE = frozenset({"data", "out", "name", "weights", "qat", "resume", "
 # Flags left open, by the way of training: (from random weights, whole network from given weights, frozen trunk, for
 # int8).
 _EPOCHS = (60, 20, 8, 5)
-_ADAMW_LR = (2e-3, 5e-4, 1e-3, 1e-3)
+_ADAMW_LR = (2e-3, 5e-4, 1e-3, 4e-4)
 _SGD_LR = (5e-2, 1e-2, 2e-2, 2e-2)
 _WEIGHT_DECAY: dict[Optimizer, float] = {"adamw": 5e-2, "sgd": 1e-4}
 

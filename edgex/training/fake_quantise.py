@@ -49,34 +49,31 @@ def activation(x: Tensor, low: Tensor, high: Tensor) -> Tensor:
     return rounded
 
 
-def weight(values: Tensor) -> Tensor:
-    """Weights on the levels that every int8 file has room for, each output channel on its own.
+def on_levels(values: Tensor, steps: Tensor) -> Tensor:
+    """Values on the nearest of their levels.
 
     Args:
-        values: (out, …). The gradient passes as if nothing had been rounded; no value is ever cut.
+        values: (out, …): weights, or a bias.
+        steps: (out,): between two levels of each output channel.
     """
-    return _rounded(values, weight_steps(values).reshape(-1, *[1] * (values.ndim - 1)))
+    steps = steps.reshape(-1, *[1] * (values.ndim - 1))
+    return torch.round(values / steps) * steps
 
 
 def weight_steps(values: Tensor) -> Tensor:
-    """(out,): the step of each output channel; see `learned.weight_steps`."""
-    largest = values.detach().abs().flatten(1).amax(1)
+    """(out,): the step of each output channel, which its largest weight decides; see `learned.weight_steps`."""
+    largest = values.abs().flatten(1).amax(1)
     return torch.where(largest > 0, largest / WEIGHT_CODES, torch.ones_like(largest))
 
 
-def bias(values: Tensor, weights: Tensor, input_step: Tensor) -> Tensor:
+def bias(values: Tensor, steps: Tensor) -> Tensor:
     """A bias as int8 engines add it to products of codes: a whole number of products of the two steps.
 
-    It matters where one channel of many widens the input's step.
+    It matters where one channel of many widens the input's step. The gradient passes as if nothing had been rounded.
 
     Args:
         values: (out,)
-        weights: (out, …) of the same layer.
-        input_step: Of the layer's input, a scalar.
+        steps: (out,): the weights' steps times that of the layer's input.
     """
-    return _rounded(values, weight_steps(weights) * input_step.detach())
-
-
-def _rounded(values: Tensor, steps: Tensor) -> Tensor:
     exact = values.detach()
-    return values + (torch.round(exact / steps) * steps - exact)
+    return values + (on_levels(exact, steps.detach()) - exact)

@@ -21,14 +21,16 @@ from edgex.networks.xception import BATCH_NORM_EPSILON, NORMALISE, Xception
 from edgex.training.accelerator import Accelerator
 from edgex.training.config import TrainConfig
 from edgex.training.contract import contract
+from edgex.training.evening import evened
 from edgex.training.float_checkpoint import FloatCheckpoint
 from edgex.training.folds import Folds, augmentation, input_spec, resize_spec, worker_count
 from edgex.training.image_task import ImageTask
-from edgex.training.imitation import FloatNetwork, Imitation
+from edgex.training.imitation import Imitation
 from edgex.training.loss import Loss
 from edgex.training.metrics import Scores, score
 from edgex.training.observer import Observer
 from edgex.training.quantised import QuantisedNetwork
+from edgex.training.seen import look
 from edgex.training.start import Start
 from edgex.training.task import Batch
 from edgex_converters.blame import read_network
@@ -68,17 +70,21 @@ def prepare(
     _require_its_photos(checkpoint, folds)
     sha256 = file_sha256(checkpoint.path)
     reference = Deployed(checkpoint.network, NORMALISE).eval()
-    observer.stage("ranges to start from", 1)
-    graph = read_network(reference)
-    module = QuantisedNetwork(graph, _start_photos(config, folds))
+    observer.stage("ranges and weights to start from", 3)
+    graph, photos = read_network(reference), _start_photos(config, folds)
+    calibrated = QuantisedNetwork(graph, photos)
+    observer.advance(1)
+    module = QuantisedNetwork(evened(graph, {name: seen.peaks for name, seen in look(graph, photos).items()}), photos)
+    observer.advance(1)
+    module.round_weights(photos)
     observer.advance(1)
     workers = worker_count(config)
     task = ImageTask(module, folds.train, folds.val, augment=augmentation(config), config=config, workers=workers)
     observer.stage("float and calibrated on val", 2 * len(folds.split.val))
-    before = [_score(part, task.val_batches(), accelerator, observer.advance) for part in (reference, module)]
+    before = [_score(part, task.val_batches(), accelerator, observer.advance) for part in (reference, calibrated)]
     log.info("%s on val: top-1 %.2f %% in float, %.2f %% calibrated", checkpoint.path, *(100 * s.top1 for s in before))
 
-    loss = Imitation(module, FloatNetwork(graph).to(accelerator.device))
+    loss = Imitation(module, reference)
 
     def save(path: Path, scores: Scores) -> None:
         network = deepcopy(checkpoint.network).to("cpu")

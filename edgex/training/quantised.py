@@ -13,55 +13,36 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from edgex.training import fake_quantise
+from edgex.training.rounding import Moments, moments, rounded
+from edgex.training.seen import look
 from edgex_converters import learned
 from edgex_converters.graph import Graph, Place
 from edgex_converters.learned import STEPS
-from edgex_converters.stages.simulate import Simulation, compute
+from edgex_converters.stages.simulate import compute
 
 # Bytes are their own codes.
 _IMAGE_RANGE = (0.0, 255.0)
-# Steps of an optimiser are small against a weight's share of 1; a range has further to go than a weight.
-_RANGE_SPEED = 10.0
-
-
-def run(
-    graph: Graph, compute_place: Callable[[Place, list[Tensor]], Tensor], images: Tensor, keep: frozenset[str]
-) -> dict[str, Tensor]:
-    """Compute a graph in order, forgetting what nothing reads any more.
-
-    Args:
-        graph: Of the network.
-        compute_place: From a place and what it reads to its value.
-        images: (N, H, W, 3) uint8.
-        keep: Names of the places whose values are wanted.
-    """
-    last = {source: place.name for place in graph.places for source in place.inputs}
-    values: dict[str, Tensor] = {}
-    for place in graph.places:
-        if place.kind == "image":
-            values[place.name] = images.permute(place.permutation).to(torch.float32)
-        else:
-            values[place.name] = compute_place(place, [values[name] for name in place.inputs])
-        for name in {source for source in place.inputs if last[source] == place.name} - keep:
-            del values[name]
-    return values
+# Of the learning rate: a range has further to go than a bias.
+_RANGE_SPEED = 50.0
+# Photos; what a layer computes for more of them needs several times its result for a moment.
+_AT_ONCE = 8
 
 
 class QuantisedLayer(nn.Module):
-    """Weights and bias of one place, as factors of a size that suits them.
+    """Weights of one place, which stay on their levels, and its bias, which learns.
 
-    Folded weights differ by orders of magnitude between channels, and an optimiser that steps alike for all would undo
-    the small ones: what learns is each channel's share of its largest weight, and its bias in units of its spread.
+    The bias is kept as a share of its channel's spread: folded channels differ by orders of magnitude, and an
+    optimiser that steps alike for all would undo the small ones.
     """
 
     def __init__(self, place: Place, spread: NDArray[np.float32]) -> None:
         super().__init__()
         assert place.weight is not None, "a layer has weights"
         weight = torch.from_numpy(np.array(place.weight))
-        size = weight.abs().flatten(1).amax(1).clamp(min=1e-12).reshape(-1, *[1] * (weight.ndim - 1))
-        self.register_buffer("size", size)
-        self.size: Tensor
-        self.share = nn.Parameter(weight / size)
+        self.register_buffer("steps", fake_quantise.weight_steps(weight))
+        self.steps: Tensor
+        self.register_buffer("weight", fake_quantise.on_levels(weight, self.steps))
+        self.weight: Tensor
         self.offset: nn.Parameter | None = None
         if place.bias is not None:
             unit = torch.from_numpy(np.maximum(spread, 1e-3 * float(spread.max()) + 1e-12))
@@ -69,15 +50,19 @@ class QuantisedLayer(nn.Module):
             self.offset = nn.Parameter(torch.from_numpy(np.array(place.bias)) / unit)
         self.unit: Tensor
 
-    def weight(self) -> Tensor:
-        """On its levels."""
-        return fake_quantise.weight(self.share * self.size)
-
     def bias(self, input_step: Tensor) -> Tensor | None:
         """On its levels, which depend on the step of what the layer reads."""
         if self.offset is None:
             return None
-        return fake_quantise.bias(self.offset * self.unit, self.share * self.size, input_step)
+        return fake_quantise.bias(self.offset * self.unit, self.steps * input_step)
+
+    @torch.no_grad()
+    def round_by(self, exact: Tensor, seen: Moments) -> None:
+        """Round weights by what the layer reads; the bias takes the mean of what they are off by."""
+        self.weight.copy_(rounded(exact, self.steps, seen))
+        if self.offset is not None:
+            off = (exact - self.weight).reshape(len(seen.sums), -1, seen.sums.shape[1]).double()
+            self.offset.add_((off @ seen.mean[:, :, None]).flatten().to(self.unit.dtype) / self.unit)
 
 
 class LearnedRange(nn.Module):
@@ -109,7 +94,7 @@ class QuantisedNetwork(nn.Module):
         self.graph = graph
         self.layers = nn.ModuleDict()
         self.ranges = nn.ModuleDict()
-        seen = _look(graph, photos)
+        seen = look(graph, photos)
         for place in graph.places:
             if place.weight is not None:
                 self.layers[place.name] = QuantisedLayer(place, seen[place.name].spread)
@@ -118,20 +103,46 @@ class QuantisedNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits, which nothing cuts."""
-        output = self.graph.output
-        return self.values(images, frozenset({output}))[output]
+        return self._run(images, self._place)
 
-    def values(self, images: Tensor, keep: frozenset[str]) -> dict[str, Tensor]:
-        """What the places `keep` give, by their names."""
-        return run(self.graph, self._place, images, keep)
+    @torch.no_grad()
+    def round_weights(self, photos: NDArray[np.uint8]) -> None:
+        """Round every layer's weights anew by what it reads of photos once those before it are rounded."""
+        generator = torch.Generator().manual_seed(0)
+
+        def rounding(place: Place, inputs: list[Tensor]) -> Tensor:
+            if place.weight is not None:
+                seen = moments(place, inputs[0], generator)
+                self._layer(place).round_by(torch.from_numpy(np.array(place.weight)), seen)
+            starts = range(0, len(photos), _AT_ONCE)
+            return torch.cat([self._place(place, [x[i : i + _AT_ONCE] for x in inputs]) for i in starts])
+
+        self._run(torch.from_numpy(photos), rounding)
+
+    def _run(self, images: Tensor, compute_place: Callable[[Place, list[Tensor]], Tensor]) -> Tensor:
+        """The logits, place after place; what nothing reads any more is forgotten."""
+        last = {source: place.name for place in self.graph.places for source in place.inputs}
+        values: dict[str, Tensor] = {}
+        for place in self.graph.places:
+            if place.kind == "image":
+                values[place.name] = images.permute(place.permutation).to(torch.float32)
+            else:
+                values[place.name] = compute_place(place, [values[name] for name in place.inputs])
+            for name in {source for source in place.inputs if last[source] == place.name}:
+                del values[name]
+        return values[self.graph.output]
+
+    def _layer(self, place: Place) -> QuantisedLayer:
+        found = self.layers[place.name]
+        assert isinstance(found, QuantisedLayer)
+        return found
 
     def _place(self, place: Place, inputs: list[Tensor]) -> Tensor:
         if place.weight is None:
             x = compute(place, inputs, None, None)
         else:
-            layer = self.layers[place.name]
-            assert isinstance(layer, QuantisedLayer)
-            x = compute(place, inputs, layer.weight(), layer.bias(self._step(place.inputs[0])))
+            layer = self._layer(place)
+            x = compute(place, inputs, layer.weight, layer.bias(self._step(place.inputs[0])))
         if "relu" in place.steps:
             x = functional.relu(x)
         return fake_quantise.activation(x, *self._ends(place)) if place.name in self.ranges else x
@@ -179,43 +190,8 @@ class QuantisedNetwork(nn.Module):
     def learned_layers(self) -> dict[str, tuple[Tensor, Tensor | None]]:
         """By layer, the weights on their levels and the bias."""
         found = {}
-        for name, layer in self.layers.items():
-            assert isinstance(layer, QuantisedLayer)
-            found[name] = (layer.weight(), layer.bias(self._step(self.graph[name].inputs[0])))
+        for place in self.graph.places:
+            if place.weight is not None:
+                layer = self._layer(place)
+                found[place.name] = (layer.weight, layer.bias(self._step(place.inputs[0])))
         return found
-
-
-class _Seen:
-    """What a place's values were on some photos."""
-
-    def __init__(self) -> None:
-        self._ends: list[tuple[float, float]] = []
-        self._moments: list[NDArray[np.float64]] = []
-
-    def take(self, value: Tensor) -> None:
-        """One photo's value, (1, C, …)."""
-        self._ends.append((float(value.min()), float(value.max())))
-        channels = value.double().transpose(0, 1).flatten(1)
-        self._moments.append(torch.stack([channels.mean(1), channels.square().mean(1)]).numpy())
-
-    @property
-    def ends(self) -> tuple[float, float]:
-        """Mean of each photo's, 0 between them."""
-        low, high = np.mean(self._ends, axis=0)
-        return min(0.0, float(low)), max(float(high), 1e-6)
-
-    @property
-    def spread(self) -> NDArray[np.float32]:
-        """(C,): deviation of each channel."""
-        mean, square = np.mean(self._moments, axis=0)
-        spread: NDArray[np.float32] = np.sqrt(np.maximum(square - mean * mean, 0.0)).astype(np.float32)
-        return spread
-
-
-def _look(graph: Graph, photos: NDArray[np.uint8]) -> dict[str, _Seen]:
-    simulation = Simulation(graph)
-    seen = {place.name: _Seen() for place in graph.places}
-    for index in range(len(photos)):
-        for name, value in simulation.run(photos[index : index + 1]).items():
-            seen[name].take(value)
-    return seen
