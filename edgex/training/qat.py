@@ -72,9 +72,11 @@ def prepare(
     reference = Deployed(checkpoint.network, NORMALISE).eval()
     observer.stage("ranges and weights to start from", 3)
     graph, photos = read_network(reference), _start_photos(config, folds)
-    calibrated = QuantisedNetwork(graph, photos)
+    seen = look(graph, photos)
+    calibrated = QuantisedNetwork(graph, seen)
     observer.advance(1)
-    module = QuantisedNetwork(evened(graph, {name: seen.peaks for name, seen in look(graph, photos).items()}), photos)
+    even = evened(graph, seen)
+    module = QuantisedNetwork(even, look(even, photos))
     observer.advance(1)
     module.round_weights(photos)
     observer.advance(1)
@@ -84,7 +86,7 @@ def prepare(
     before = [_score(part, task.val_batches(), accelerator, observer.advance) for part in (reference, calibrated)]
     log.info("%s on val: top-1 %.2f %% in float, %.2f %% calibrated", checkpoint.path, *(100 * s.top1 for s in before))
 
-    loss = Imitation(module, reference)
+    loss = Imitation(module, reference.to(accelerator.device))
 
     def save(path: Path, scores: Scores) -> None:
         network = deepcopy(checkpoint.network).to("cpu")
@@ -154,10 +156,11 @@ def _evidence(measured: Evidence, learned: Scores, in_float: Scores, calibrated:
 def _write_back(module: QuantisedNetwork, network: Xception) -> None:
     """Put folded layers into a network with batch-norms, which then only add the bias."""
     modules = {layer_name(name): (name, part) for name, part in network.named_modules()}
+    layers = module.learned_layers()
     for place in module.graph.places:
         if place.weight is None:
             continue
-        weight, bias = (None if x is None else x.double().cpu() for x in module.learned_layers()[place.name])
+        weight, bias = (None if x is None else x.double().cpu() for x in layers[place.name])
         assert weight is not None, "a layer has weights"
         if place.inputs == ("image",):
             weight, bias = _unscaled(weight, bias)

@@ -4,7 +4,7 @@ It is built from the same picture of the network that the quantisers' files are 
 batch-norms folded, a quantiser wherever all three formats have one.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from edgex.training import fake_quantise
 from edgex.training.rounding import Moments, moments, rounded
-from edgex.training.seen import look
+from edgex.training.seen import Seen
 from edgex_converters import learned
 from edgex_converters.graph import Graph, Place
 from edgex_converters.learned import STEPS
@@ -57,12 +57,12 @@ class QuantisedLayer(nn.Module):
         return fake_quantise.bias(self.offset * self.unit, self.steps * input_step)
 
     @torch.no_grad()
-    def round_by(self, exact: Tensor, seen: Moments) -> None:
+    def round_by(self, exact: Tensor, read: Moments) -> None:
         """Round weights by what the layer reads; the bias takes the mean of what they are off by."""
-        self.weight.copy_(rounded(exact, self.steps, seen))
+        self.weight.copy_(rounded(exact, self.steps, read))
         if self.offset is not None:
-            off = (exact - self.weight).reshape(len(seen.sums), -1, seen.sums.shape[1]).double()
-            self.offset.add_((off @ seen.mean[:, :, None]).flatten().to(self.unit.dtype) / self.unit)
+            off = (exact - self.weight).reshape(len(read.sums), -1, read.sums.shape[1]).double()
+            self.offset.add_((off @ read.mean[:, :, None]).flatten().to(self.unit.dtype) / self.unit)
 
 
 class LearnedRange(nn.Module):
@@ -86,15 +86,14 @@ class QuantisedNetwork(nn.Module):
 
     Args:
         graph: Of the reference network.
-        photos: (N, H, W, 3) uint8: what the ranges start from, by the mean of each photo's extremes.
+        seen: By place, what its value was on photos: what the ranges start from.
     """
 
-    def __init__(self, graph: Graph, photos: NDArray[np.uint8]) -> None:
+    def __init__(self, graph: Graph, seen: Mapping[str, Seen]) -> None:
         super().__init__()
         self.graph = graph
         self.layers = nn.ModuleDict()
         self.ranges = nn.ModuleDict()
-        seen = look(graph, photos)
         for place in graph.places:
             if place.weight is not None:
                 self.layers[place.name] = QuantisedLayer(place, seen[place.name].spread)
@@ -112,8 +111,8 @@ class QuantisedNetwork(nn.Module):
 
         def rounding(place: Place, inputs: list[Tensor]) -> Tensor:
             if place.weight is not None:
-                seen = moments(place, inputs[0], generator)
-                self._layer(place).round_by(torch.from_numpy(np.array(place.weight)), seen)
+                read = moments(place, inputs[0], generator)
+                self._layer(place).round_by(torch.from_numpy(np.array(place.weight)), read)
             starts = range(0, len(photos), _AT_ONCE)
             return torch.cat([self._place(place, [x[i : i + _AT_ONCE] for x in inputs]) for i in starts])
 

@@ -189,6 +189,11 @@ def test_the_files_compute_the_fake_quantised_network(kind: Format, learnt: Trai
     assert sqnr_db(wanted, found) > 15
 
 
+def test_ranges_and_biases_learn(learnt: TrainResult) -> None:
+    """The start is good already; what the steps are for is to come nearer."""
+    assert learnt.history[-1].train_loss < 0.9 * learnt.history[0].train_loss
+
+
 def test_the_contract_says_what_was_learned_from_what(learnt: TrainResult, planted: Path) -> None:
     (evidence,) = learnt.spec.evidence
 
